@@ -1,0 +1,1 @@
+"""Measurements: statistics of the simulator, and speed as ratios to peers in the same process."""

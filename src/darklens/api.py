@@ -1,0 +1,263 @@
+"""The Python interface: as short as the command line, which is a thin layer over it.
+
+import darklens
+table = darklens.simulate("model-iii", n=300, seed=1)
+run = darklens.train("model-iii-resnet18", out="runs/mine")
+run.predict(table.images())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darklens.errors import InputError
+from darklens.runs import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from darklens.data import Table
+    from darklens.train.predictor import Predictor
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+class TrainedRun(Run):
+    """A run folder that answers: what `train` and `open_run` return.
+
+    Attributes of the folder (`metrics`, `history`, `recipe`, `provenance`, ...) are those of `darklens.runs.Run`.
+    """
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The best weights, with preprocessing and calibration."""
+        from darklens.train.predictor import Predictor
+
+        return Predictor(self)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the probabilities."""
+        return tuple(self.model["classes"])
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Return calibrated class probabilities.
+
+        Args:
+            images: `(n, bands, H, W)`, `(n, H, W)` or one image; array or tensor, in the units of the training images.
+
+        Returns:
+            `(n, k)` float64, columns as in `classes`.
+
+        Raises:
+            InputError: rank, bands, size or values that do not fit.
+        """
+        return self.predictor.probabilities(images)
+
+    def evaluate(self, path: str | Path, **options: Any) -> dict:
+        """Return metrics with intervals on other data; see `darklens.evaluate`."""
+        return evaluate(self, path, **options)
+
+
+def simulate(
+    preset: str,
+    n: int,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    instrument: str | None = None,
+    device: str = "cpu",
+    force: bool = False,
+) -> Table:
+    """Simulate n images of a preset, in memory or (with `out`) on disk.
+
+    Raises:
+        InputError: unknown preset or instrument, or `out` holds something else.
+    """
+    from darklens.simulate import simulate as write
+
+    return write(preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force)
+
+
+def load(path: str | Path, **options: Any) -> Table:
+    """Open a table, or read anything that darklens reads (`.npy` trees, FITS, ...) into one in memory.
+
+    Raises:
+        InputError: nothing readable at the path.
+    """
+    from darklens.data import load as read
+
+    return read(path, **options)
+
+
+def train(
+    recipe: str | Path | dict,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    set: Iterable[str] = (),
+    device: str = "auto",
+    force: bool = False,
+    log: Callable[[str], None] = print,
+    progress: Progress = _silent,
+) -> TrainedRun | list[TrainedRun]:
+    """Carry out a recipe: images, training, calibration, one evaluation on the test split.
+
+    Args:
+        recipe: name, YAML file or plain data.
+        data: train on this instead of the recipe's data.
+        out: run folder; `runs/NAME` by default. What is there is continued.
+        set: overrides, `"train.epochs=5"`.
+        device: "auto", "cpu", "cuda" or "mps".
+        force: begin anew.
+        log: receives sentences.
+        progress: receives (phase, done, total).
+
+    Returns:
+        The run; a list of runs if the recipe has several networks.
+
+    Raises:
+        InputError: recipe, data or folder do not fit.
+    """
+    from darklens.recipes import execute
+    from darklens.recipes import load as read
+
+    overrides = list(set)
+    if data is not None:
+        overrides += ["data.preset=null", f"data.path={data}"]
+    chosen = read(recipe, overrides)
+    runs = execute(chosen, out or Path("runs") / chosen.name, device=device, force=force, log=log, progress=progress)
+    opened = [TrainedRun(run.path) for run in runs]
+    return opened[0] if len(opened) == 1 else opened
+
+
+def open_run(path: str | Path) -> TrainedRun:
+    """Open the folder of a training.
+
+    Raises:
+        InputError: the folder is no run.
+    """
+    return TrainedRun(Run.open(path).path)
+
+
+def evaluate(
+    run: str | Path | Run,
+    path: str | Path,
+    *,
+    name: str | None = None,
+    split: str | None = None,
+    group: dict[str, str] | None = None,
+    resize: bool = False,
+    hdu: int | str | None = None,
+    device: str = "auto",
+    on_skip: Callable[[str, str], None] | None = None,
+) -> dict:
+    """Evaluate a run on other labelled data; results go to `RUN/evaluations/NAME`.
+
+    Args:
+        run: the run or its folder.
+        path: a table, a tree, anything that darklens reads.
+        name: name of the evaluation; the data's by default.
+        split: only this split of the data.
+        group: label in the data -> class of the run.
+        resize: accept images of another size.
+        hdu: extension of FITS files.
+        device: where to compute.
+        on_skip: receives (name, reason) of what could not be used; by default that is an error.
+
+    Returns:
+        The metrics, each headline number with its 95% interval.
+
+    Raises:
+        InputError: nothing readable, or a class that the run does not know.
+    """
+    from darklens.train.evaluation import evaluate_path
+    from darklens.train.predictor import Predictor
+
+    folder = run if isinstance(run, Run) else Run.open(run)
+    return evaluate_path(
+        Predictor(folder, device),
+        Path(path),
+        name=name,
+        split=split,
+        group=group or {},
+        resize=resize,
+        hdu=hdu,
+        on_skip=on_skip,
+    )
+
+
+def compare(runs: Iterable[str | Path | Run], *, on: str | None = None) -> dict:
+    """Compare runs on the same images.
+
+    Args:
+        runs: two or more runs.
+        on: name of an evaluation on other data; the test split by default.
+
+    Returns:
+        `{"runs": {name: metrics}, "pairs": [paired differences]}`.
+
+    Raises:
+        InputError: fewer than two runs, or their images differ.
+    """
+    from darklens.evaluate import compare_predictions
+
+    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    if len(opened) < 2:
+        raise InputError(f"{len(opened)} run given: a comparison needs at least 2")
+    places = {run.path.resolve().name: (run.evaluation(on) if on else run) for run in opened}
+    if len(places) < len(opened):
+        places = {str(run.path): (run.evaluation(on) if on else run) for run in opened}
+    named = {}
+    for name, place in places.items():
+        if place.metrics is None:
+            raise InputError(f"{place.path} has no metrics yet: run darklens evaluate on it first")
+        named[name] = (place.predictions(), place.metrics["classes"])
+    pairs = compare_predictions(named)
+    return {"runs": {name: place.metrics for name, place in places.items()}, "pairs": pairs}
+
+
+def report(runs: Iterable[str | Path | Run], out: str | Path, *, title: str | None = None) -> Path:
+    """Write one self-contained HTML page about runs, with their paired comparison where they share a test set.
+
+    Raises:
+        InputError: a folder is no run, or has no results yet.
+    """
+    from darklens.report import render_report
+
+    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    pairs = None
+    if len(opened) > 1:
+        try:
+            pairs = compare(opened)["pairs"]
+        except InputError:
+            pairs = None  # runs on different test sets stand side by side without a paired comparison
+    render_report(opened, Path(out), comparison=pairs, **({"title": title} if title else {}))
+    return Path(out)
+
+
+def demo(
+    out: str | Path = "runs/demo",
+    *,
+    tiny: bool = False,
+    log: Callable[[str], None] = print,
+    progress: Progress = _silent,
+) -> tuple[list[TrainedRun], Path | None]:
+    """Do the main job from start to finish: simulate, train two networks, evaluate them on the same images, report.
+
+    Returns:
+        The runs and the page; the page is None if the user interrupted.
+    """
+    runs = train("demo", out=out, set=["tiny=true"] if tiny else [], log=log, progress=progress)
+    if not all(run.complete for run in runs):
+        return runs, None
+    return runs, report(
+        runs, Path(out) / "report.html", title="darklens demo: dark-matter substructure in Model III images"
+    )

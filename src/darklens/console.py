@@ -1,0 +1,78 @@
+"""What the terminal shows: sentences on stderr, results on stdout, a progress bar with a rate and an estimate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from darklens.runs import plain
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False, soft_wrap=True)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence on stderr."""
+    stderr.print(sentence, markup=False, soft_wrap=True)
+
+
+def show_json(content: object) -> None:
+    """Print JSON on stdout; numbers that JSON lacks become null."""
+    sys.stdout.write(json.dumps(plain(content), indent=1) + "\n")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="dim")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Any]:
+    """Give a callback (phase, done, total) that draws a bar a phase; on a pipe it draws nothing."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                for old in tasks.values():
+                    bar.update(old, visible=False)
+                tasks[phase] = bar.add_task(phase, total=total)
+            bar.update(tasks[phase], completed=done, total=total)
+
+        yield update
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table on stdout."""
+    drawn = RichTable(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for i, column in enumerate(columns):
+        drawn.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(str(cell)) for cell in row))
+    stdout.print(drawn)
+
+
+def metrics_table(title: str, named: dict[str, dict]) -> None:
+    """Print headline metrics with their intervals, one row a run."""
+    keys = [
+        k for k in ("accuracy", "auc_macro", "average_precision", "loss", "ece") if any(k in m for m in named.values())
+    ]
+    rows = [[name, *(interval(m.get(k)) for k in keys), str(m["accuracy"]["n"])] for name, m in named.items()]
+    table(title, ["", *keys, "images"], rows)
+
+
+def interval(number: dict | None) -> str:
+    """Format a value with its 95% interval."""
+    if not number or number.get("value") is None:
+        return "-"
+    low, high = number.get("low"), number.get("high")
+    return f"{number['value']:.4f}" + (f" [{low:.4f}, {high:.4f}]" if low is not None and high is not None else "")

@@ -1,0 +1,30 @@
+"""Images on disk: the record, the table, and readers of what the field keeps its lens images in."""
+
+from darklens.data.importing import ImportReport, import_path
+from darklens.data.inspect import summary
+from darklens.data.reading import load, pairs, read
+from darklens.data.record import Record, content_hash
+from darklens.data.resize import resize_image
+from darklens.data.splits import check_disjoint, fractions_of, split_of
+from darklens.data.table import MANIFEST, Table
+from darklens.data.tally import Tally
+from darklens.data.writer import TableWriter
+
+__all__ = [
+    "MANIFEST",
+    "ImportReport",
+    "Record",
+    "Table",
+    "TableWriter",
+    "Tally",
+    "check_disjoint",
+    "content_hash",
+    "fractions_of",
+    "import_path",
+    "load",
+    "pairs",
+    "read",
+    "resize_image",
+    "split_of",
+    "summary",
+]

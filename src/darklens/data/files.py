@@ -1,0 +1,79 @@
+"""Files that are there whole or not at all, and their checksums.
+
+A file is written under a temporary name, synced to the disk, renamed, and its folder synced: after a crash one finds
+the old file or the new one, never half of either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from darklens.errors import InputError, WorkError
+
+TEMPORARY = ".tmp"
+
+
+def settle(temporary: Path, path: Path) -> None:
+    """Sync a temporary file and give it its final name."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if os.name == "posix":  # elsewhere a folder cannot be opened, and the rename is durable by itself
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    settle(temporary, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: the file cannot be read or is no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}): restore it or make the table again") from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path} holds a JSON {type(content).__name__}, not an object: restore it or make the table again"
+        )
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """Build the error for a file that the operating system does not let us read."""
+    remedy = "change its permissions" if isinstance(error, PermissionError) else "check the path"
+    return InputError(f"{path} cannot be read ({_why(error)}): {remedy}")
+
+
+def unwritable(path: Path, error: OSError) -> WorkError:
+    """Build the error for a folder that cannot be written; what was finished before is kept."""
+    return WorkError(
+        f"cannot write to {path} ({_why(error)}): free some space or choose another folder, then run it again"
+    )
+
+
+def _why(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else "input/output error"

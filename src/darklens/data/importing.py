@@ -1,0 +1,235 @@
+"""Import anything that holds images into a table, and say what was found and what was left out and why.
+
+Two passes: the first looks at headers alone and learns shapes, classes and truth columns; the second reads. A table
+has one shape, so the most common one goes in and the others are left out, unless they are resized.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from darklens.data.folders import File, Skip, class_order
+from darklens.data.formats import format_of
+from darklens.data.options import Options
+from darklens.data.reading import ahead, image_files, read, sole_file
+from darklens.data.record import Record
+from darklens.data.resize import resize_image
+from darklens.data.schema import RESERVED
+from darklens.data.splits import fractions_of, split_of
+from darklens.data.stack import Shaped
+from darklens.data.table import MANIFEST, Table
+from darklens.data.tally import Tally
+from darklens.data.writer import TableWriter
+from darklens.errors import InputError
+from darklens.units import UNITS
+
+Size = tuple[int, int] | None
+
+
+@dataclass
+class ImportReport:
+    """What an import found.
+
+    Args:
+        source: what was read.
+        out: the table that was written.
+        shape: shape of its images: bands, y, x.
+        tally: counts over what went in.
+        skipped: path and reason of everything that was left out.
+    """
+
+    source: str
+    out: str
+    shape: tuple[int, ...]
+    tally: Tally = field(default_factory=Tally)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def skip(self, path: Path, reason: str) -> None:
+        """Note that something is left out."""
+        self.skipped.append((str(path), reason))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        skipped = [{"path": path, "reason": reason} for path, reason in self.skipped]
+        head = {"source": self.source, "out": self.out, "shape": list(self.shape)}
+        return head | self.tally.as_dict() | {"skipped": skipped}
+
+    def lines(self, most: int = 20) -> list[str]:
+        """Return the report as lines to print, with at most so many skipped files."""
+        lines = [f"{self.source} -> {self.out}", *self.tally.lines(), f"skipped     {len(self.skipped)}"]
+        lines += [f"  {path} {reason}" for path, reason in self.skipped[:most]]
+        return lines + ([f"  ... and {len(self.skipped) - most} more"] if len(self.skipped) > most else [])
+
+
+@dataclass
+class _Plan:
+    """What the first pass learns: how many images of which shape and class, truth columns, pixel scales."""
+
+    shapes: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    labels: dict[tuple[int, ...], set[str]] = field(default_factory=dict)
+    truth: dict[str, str] = field(default_factory=dict)
+    scales: set[float | None] = field(default_factory=set)
+    classes: list[str] | None = None
+
+    def add(self, file: File, found: Shaped) -> None:
+        self.shapes[found.shape] += found.count
+        self.labels.setdefault(found.shape, set()).update({file.label} - {None})
+        self.truth |= {name: UNITS.get(name, "") for name in found.truth}
+        self.scales.add(found.pixel_scale)
+
+    def shape(self, size: Size) -> tuple[int, ...]:
+        """Return the most common shape, or the most common number of bands with the size that is asked for."""
+        if size is None:
+            return self.shapes.most_common(1)[0][0]
+        bands: Counter[int] = Counter()
+        for shape, n in self.shapes.items():
+            bands[shape[0]] += n
+        return (bands.most_common(1)[0][0], *size)
+
+    def _fitting(self, shape: tuple[int, ...], resized: bool) -> list[tuple[int, ...]]:
+        return [s for s in self.shapes if s == shape or (resized and s[0] == shape[0])]
+
+    def total(self, shape: tuple[int, ...], resized: bool) -> int:
+        return sum(self.shapes[s] for s in self._fitting(shape, resized))
+
+    def classes_of(self, shape: tuple[int, ...], resized: bool) -> list[str]:
+        fitting = (self.labels.get(s, ()) for s in self._fitting(shape, resized))
+        return self.classes if self.classes is not None else class_order(set().union(*fitting))
+
+    @property
+    def pixel_scale(self) -> float | None:
+        return next(iter(self.scales)) if len(self.scales) == 1 else None
+
+
+def import_path(
+    path: str | Path,
+    out: str | Path,
+    *,
+    split: str | Sequence[float] | Mapping[str, float] | None = None,
+    seed: int = 0,
+    hdu: int | str | Sequence[int | str] | None = None,
+    key: str | None = None,
+    layout: str | None = None,
+    fill: float | None = None,
+    label: str | None = None,
+    resize: int | tuple[int, int] | None = None,
+    pixel_scale: float | None = None,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportReport:
+    """Import images into a table.
+
+    Args:
+        path: see `darklens.data.read`.
+        out: folder of the table; an import that was interrupted is continued.
+        split: fractions for train, val, test, drawn by content hash; by default what the folders say.
+        seed: of the split.
+        hdu: see `Options`, as for `key`, `layout` and `fill`.
+        key: array of `.npz` files.
+        layout: what the leading axis of 3-D arrays is.
+        fill: value for pixels that are not finite.
+        label: class of all images.
+        resize: resample every image to this size, keeping its flux; by default the most common shape goes in.
+        pixel_scale: arcsec a pixel; by default what FITS headers say.
+        force: write over what is in `out`.
+        workers: number of threads.
+        progress: called with images done and images expected.
+
+    Returns:
+        What was found, and what was left out and why.
+
+    Raises:
+        InputError: nothing can be read, or `out` holds something else.
+        WorkError: the disk is full; what is already safe is kept.
+    """
+    path, out, options = Path(path), Path(out), Options(hdu, key, layout, fill)
+    if path.resolve() == out.resolve():
+        raise InputError(f"{out} cannot be imported into itself: choose another folder")
+    fractions = fractions_of(split) if split is not None else None
+    size = (resize, resize) if isinstance(resize, int) else resize
+    plan = _plan(path, options, workers)
+    if not plan.shapes:
+        next(read(path, workers=1, **asdict(options)))  # raises, and says why nothing can be read
+    shape = plan.shape(size)
+    report = ImportReport(str(path), str(out), shape)
+    given = {k: v for k, v in asdict(options).items() if v is not None} | ({"resize": list(size)} if size else {})
+    manifest = {
+        "source": str(path),
+        "options": given,
+        "split": fractions,
+        "seed": seed,
+        "pixel_scale": pixel_scale or (None if size else plan.pixel_scale),
+        "units": plan.truth,
+    }
+    classes = [label] if label is not None else plan.classes_of(shape, size is not None)
+    with TableWriter(out, shape=shape, classes=classes, manifest=manifest, force=force) as writer:
+        found = read(path, label=label, on_skip=report.skip, workers=workers, **asdict(options))
+        records = (_placed(r, fractions, seed) for r in _fitting(found, shape, size, report.skip))
+        records = _counted(records, report.tally, plan.total(shape, size is not None), progress)
+        _pass_over(records, writer)
+        if not writer.complete:
+            writer.write(records)
+    return report
+
+
+def _fitting(records: Iterator[Record], shape: tuple[int, ...], size: Size, skip: Skip) -> Iterator[Record]:
+    for record in records:
+        if size is not None and len(record.image) == shape[0]:
+            record = record.with_(image=resize_image(record.image, size))
+        if record.image.shape == shape:
+            yield record
+        else:
+            remedy = "" if size else ": give --resize"
+            skip(Path(record.source), f"has an image of shape {record.image.shape}, the table has {shape}{remedy}")
+
+
+def _placed(record: Record, fractions: Mapping[str, float] | None, seed: int) -> Record:
+    return record if fractions is None else record.with_(split=split_of(record.content_hash, fractions, seed))
+
+
+def _counted(
+    records: Iterator[Record], tally: Tally, total: int, progress: Callable[[int, int], None] | None
+) -> Iterator[Record]:
+    for record in records:
+        tally.add(record)
+        if progress is not None:
+            progress(tally.images, total)
+        yield record
+
+
+def _pass_over(records: Iterator[Record], writer: TableWriter) -> None:
+    """Pass over the rows that an interrupted import has already written, checking that they are the same."""
+    done = Table.open(writer.path, allow_incomplete=True).ids if writer.rows_done else ()
+    for row, id_ in enumerate(done):
+        record = next(records, None)
+        if record is None or record.id != id_:
+            raise InputError(
+                f"{writer.path} was begun from other files (row {row} was {id_}): give --force to start anew"
+            )
+    if writer.complete:
+        for _ in records:
+            raise InputError(f"{writer.path} was imported before there were more files: give --force to start anew")
+
+
+def _plan(path: Path, options: Options, workers: int | None) -> _Plan:
+    if os.path.isfile(path / MANIFEST):
+        table = Table.open(path)
+        truth = {name: table.units(name) for name in table.columns if name not in RESERVED}
+        return _Plan(Counter({table.shape: len(table)}), {}, truth, {table.pixel_scale}, table.classes)
+    plan = _Plan()
+    files = image_files(path, lambda path, reason: None) if os.path.isdir(path) else iter([sole_file(path)])
+    for file, future in ahead(lambda file: _probe(file, options), files, workers):
+        with suppress(InputError, OSError):  # the second pass meets it again and reports it
+            plan.add(file, future.result())
+    return plan
+
+
+def _probe(file: File, options: Options) -> Shaped:
+    return format_of(file.path, look_inside=True).probe(file.path, options)

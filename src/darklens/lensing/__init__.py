@@ -1,0 +1,39 @@
+"""How light is bent: mass profiles, light profiles, the lens equation. Pure torch, batched, differentiable, no input or output."""
+
+from darklens.lensing.base import Light, Mass
+from darklens.lensing.cosmology import Cosmology
+from darklens.lensing.critical import caustics, critical_curves
+from darklens.lensing.epl import EPL
+from darklens.lensing.lens_equation import deflection, jacobian, magnification, residual, solve_images, trace
+from darklens.lensing.point_mass import PointMass, PointMasses
+from darklens.lensing.profiles import LIGHTS, MASSES
+from darklens.lensing.sersic import Sersic, SersicEllipse
+from darklens.lensing.shear import Shear
+from darklens.lensing.sie import SIE
+from darklens.lensing.sis import SIS
+from darklens.lensing.vortex import Vortex
+
+__all__ = [
+    "EPL",
+    "LIGHTS",
+    "MASSES",
+    "SIE",
+    "SIS",
+    "Cosmology",
+    "Light",
+    "Mass",
+    "PointMass",
+    "PointMasses",
+    "Sersic",
+    "SersicEllipse",
+    "Shear",
+    "Vortex",
+    "caustics",
+    "critical_curves",
+    "deflection",
+    "jacobian",
+    "magnification",
+    "residual",
+    "solve_images",
+    "trace",
+]

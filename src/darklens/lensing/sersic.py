@@ -1,0 +1,109 @@
+"""Sersic light profiles (Sersic 1968), circular and elliptical."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darklens.lensing.base import Light, Parameter, axis_ratio_and_angle, safe_sqrt, spread
+
+SMOOTHING = 1e-4
+"""Radius in arcsec inside which the profile is flat, as in lenstronomy: the cusp of n > 1 has no derivative."""
+
+
+def b_n(n_sersic: Parameter) -> Parameter:
+    """Return `1.9992 n - 0.3271`, the linear fit to the half-light condition that lenstronomy uses (at least 1e-5)."""
+    b = 1.9992 * n_sersic - 0.3271
+    return b.clamp_min(1e-5) if isinstance(b, Tensor) else max(b, 1e-5)
+
+
+def _flux_per_amplitude(R_sersic: Parameter, n_sersic: Parameter) -> Parameter:
+    """Total flux of a profile with unit amplitude: `2 pi n R^2 e^b b^(-2n) Gamma(2n)` (Graham & Driver 2005, eq. 4)."""
+    if isinstance(n_sersic, Tensor):
+        b = b_n(n_sersic)
+        return 2 * math.pi * n_sersic * R_sersic**2 * torch.exp(b - 2 * n_sersic * b.log() + torch.lgamma(2 * n_sersic))
+    b = b_n(n_sersic)
+    return 2 * math.pi * n_sersic * R_sersic**2 * math.exp(b) * b ** (-2 * n_sersic) * math.gamma(2 * n_sersic)
+
+
+def _profile(radius: Tensor, amp: Parameter, R_sersic: Parameter, n_sersic: Parameter) -> Tensor:
+    n = spread(n_sersic)
+    reduced = radius.clamp_min(SMOOTHING) / spread(R_sersic)
+    if not isinstance(n_sersic, Tensor) and n_sersic == 1:
+        return spread(amp) * torch.exp(-b_n(n) * (reduced - 1))
+    return spread(amp) * torch.exp(-b_n(n) * (reduced ** (1 / n) - 1))
+
+
+@dataclass(frozen=True)
+class Sersic(Light):
+    """Circular Sersic profile, `I = amp exp(-b_n [(r/R_sersic)^(1/n) - 1])`.
+
+    Args:
+        amp: surface brightness at `R_sersic`, flux/arcsec^2.
+        R_sersic: half-light radius, arcsec.
+        n_sersic: index; 1 is an exponential disc, 4 de Vaucouleurs.
+        center_x: arcsec.
+        center_y: arcsec.
+    """
+
+    amp: Parameter
+    R_sersic: Parameter
+    n_sersic: Parameter
+    center_x: Parameter = 0.0
+    center_y: Parameter = 0.0
+
+    def intensity(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the surface brightness, flux/arcsec^2."""
+        x, y = x - spread(self.center_x), y - spread(self.center_y)
+        return _profile(safe_sqrt(x * x + y * y), self.amp, self.R_sersic, self.n_sersic)
+
+    def total_flux(self) -> Parameter:
+        """Return the flux out to infinity."""
+        return self.amp * _flux_per_amplitude(self.R_sersic, self.n_sersic)
+
+    @staticmethod
+    def amp_for_flux(flux: Parameter, R_sersic: Parameter, n_sersic: Parameter) -> Parameter:
+        """Return the amplitude with which the profile has this total flux."""
+        return flux / _flux_per_amplitude(R_sersic, n_sersic)
+
+
+@dataclass(frozen=True)
+class SersicEllipse(Light):
+    """Elliptical Sersic profile on the intermediate axis, `R^2 = q x^2 + y^2/q` in the frame of the major axis.
+
+    Args:
+        amp: surface brightness at `R_sersic`, flux/arcsec^2.
+        R_sersic: half-light radius, arcsec.
+        n_sersic: index.
+        e1: first component of the ellipticity.
+        e2: second component.
+        center_x: arcsec.
+        center_y: arcsec.
+    """
+
+    amp: Parameter
+    R_sersic: Parameter
+    n_sersic: Parameter
+    e1: Parameter
+    e2: Parameter
+    center_x: Parameter = 0.0
+    center_y: Parameter = 0.0
+
+    def intensity(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the surface brightness, flux/arcsec^2."""
+        x, y = x - spread(self.center_x), y - spread(self.center_y)
+        q, cos, sin = axis_ratio_and_angle(self.e1, self.e2, x)
+        x, y = cos * x + sin * y, cos * y - sin * x
+        return _profile(safe_sqrt(q * x * x + y * y / q), self.amp, self.R_sersic, self.n_sersic)
+
+    def total_flux(self) -> Parameter:
+        """Return the flux out to infinity, which the ellipticity does not change."""
+        return self.amp * _flux_per_amplitude(self.R_sersic, self.n_sersic)
+
+    @staticmethod
+    def amp_for_flux(flux: Parameter, R_sersic: Parameter, n_sersic: Parameter) -> Parameter:
+        """Return the amplitude with which the profile has this total flux."""
+        return flux / _flux_per_amplitude(R_sersic, n_sersic)

@@ -1,0 +1,181 @@
+"""The recipe: one experiment as data. Unknown keys are refused, with the nearest known one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pydantic
+import yaml
+from pydantic import BaseModel, Field
+
+from darklens.errors import InputError, nearest, unknown
+from darklens.models import MODELS
+from darklens.train.config import Preprocess, Strict, TrainConfig
+
+FOLDER = Path(__file__).parent
+MAX_BYTES = 1 << 20
+TINY_ROWS = {"train": 96, "validation": 48, "test": 48}
+
+
+class DataConfig(Strict):
+    """Where the images come from: a preset of the simulator, or a path."""
+
+    preset: str | None = None
+    """Simulate this preset; the three splits have seeds `seed`, `seed + 1`, `seed + 2`."""
+    path: str | None = None
+    """Or read this: a table, a DeepLense tree, anything that darklens imports."""
+    test_path: str | None = None
+    """A test set of its own, beside `path`."""
+    train: int = Field(9000, ge=1)
+    validation: int = Field(1500, ge=1)
+    test: int = Field(3000, ge=1)
+    """Images to simulate."""
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Train, validation, test of a path that has no splits of its own; drawn by content, so that copies stay together."""
+    seed: int = Field(1, ge=0)
+    group: dict[str, str] = Field(default_factory=dict)
+    """Label in the data -> class, to tell fewer classes apart."""
+    classes: list[str] | None = None
+    """Order of the classes; by default the data's own."""
+
+
+class ModelConfig(Strict):
+    """Which network."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Recipe(Strict):
+    """One experiment."""
+
+    name: str
+    summary: str = ""
+    expects: str = ""
+    """Run time and score, as measured."""
+    data: DataConfig
+    model: ModelConfig
+    also: list[ModelConfig] = Field(default_factory=list)
+    """Further networks to train on the same images, for a paired comparison."""
+    preprocess: Preprocess = Preprocess()
+    train: TrainConfig = TrainConfig()
+    tiny: bool = False
+    """A few images and one epoch: to see that everything works."""
+
+    def model_post_init(self, context: object) -> None:
+        """Check what the types cannot say."""
+        for model in (self.model, *self.also):
+            if model.name not in MODELS:
+                raise unknown("model", model.name, MODELS)
+        if (self.data.preset is None) == (self.data.path is None):
+            raise InputError(
+                "recipe data needs either a preset or a path, not both: set one of data.preset and data.path"
+            )
+
+    def effective(self) -> Recipe:
+        """Return the recipe that is really run: itself, or the tiny one."""
+        if not self.tiny:
+            return self
+        data = self.data.model_copy(update={k: min(v, getattr(self.data, k)) for k, v in TINY_ROWS.items()})
+        train = self.train.model_copy(
+            update={"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)}
+        )
+        return self.model_copy(update={"data": data, "train": train})
+
+    def single(self) -> list[Recipe]:
+        """Return one recipe per network."""
+        return [self.model_copy(update={"model": m, "also": []}) for m in (self.model, *self.also)]
+
+
+def names() -> list[str]:
+    """Return the names of the recipes that come with darklens."""
+    return sorted(p.stem for p in FOLDER.glob("*.yaml"))
+
+
+def load(source: str | Path | dict, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe by name, from a YAML file, or from a dict.
+
+    Args:
+        source: a name, a path, or plain data.
+        overrides: `key=value` with dotted keys, values in YAML.
+
+    Raises:
+        InputError: no such recipe, not YAML, an unknown key or a value out of its limits.
+    """
+    content = dict(source) if isinstance(source, dict) else _read(source)
+    for override in overrides or []:
+        _set(content, override)
+    return validate(content)
+
+
+def validate(content: dict) -> Recipe:
+    """Turn plain data into a recipe.
+
+    Raises:
+        InputError: one sentence on the first thing that is wrong.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise InputError(_sentence(error, content)) from error
+
+
+def _read(source: str | Path) -> dict:
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(source) not in names():
+            raise unknown("recipe", str(source), names())
+        path = FOLDER / f"{source}.yaml"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give a recipe's name ({', '.join(names())}) or a YAML file")
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(
+            f"{path} has {path.stat().st_size} bytes and a recipe at most {MAX_BYTES}: is it the right file?"
+        )
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no mapping: a recipe has the keys {', '.join(Recipe.model_fields)}")
+    return content
+
+
+def _set(content: dict, override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key:
+        raise InputError(f"--set {override!r} is not key=value: write for example --set train.epochs=5")
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise InputError(f"--set {override!r}: {parent!r} has no keys of its own; set it whole")
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override!r}: the value is not YAML; quote it") from error
+
+
+def _sentence(error: pydantic.ValidationError, content: dict) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(first["loc"][:-1])
+        close = nearest(str(first["loc"][-1]), known)
+        hint = f"did you mean {close!r}? " if close else ""
+        return f"unknown key {where!r} in the recipe: {hint}known here: {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"the recipe lacks {where!r}: add it"
+    return f"recipe key {where!r} is {first['input']!r}: {first['msg'][0].lower() + first['msg'][1:]}"
+
+
+def _keys_at(location: tuple) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return list(model.model_fields)

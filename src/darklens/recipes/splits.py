@@ -1,0 +1,193 @@
+"""From a recipe's data section to three disjoint sets of images and the data card that describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from darklens.data import Table, content_hash, import_path, split_of
+from darklens.errors import InputError
+from darklens.recipes.schema import DataConfig, Recipe
+from darklens.simulate import preset as find_preset
+from darklens.simulate import simulate
+from darklens.train.classification import Classification
+from darklens.train.image_set import ImageSet
+
+SPLITS = ("train", "validation", "test")
+ALIASES = {"val": "validation", "valid": "validation"}
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Three sets that share no image, and their data card."""
+
+    task: Classification
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    card: dict
+
+
+def prepare(
+    recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int, int], None], device: str = "cpu"
+) -> Splits:
+    """Simulate or read what the recipe asks for, and take care that no image stands on two sides.
+
+    Args:
+        recipe: an effective recipe.
+        folder: where tables are kept; those that are there already are used again.
+        log: receives sentences.
+        progress: receives (phase, done, total).
+        device: where to render.
+
+    Raises:
+        InputError: the data are not what the recipe needs.
+    """
+    parts = (
+        _simulated(recipe.data, folder, log, progress, device)
+        if recipe.data.preset
+        else _read(recipe.data, folder, log)
+    )
+    first = next(iter(parts.values()))[0]
+    task = _task(recipe, first)
+    sets = {name: ImageSet.from_table(table, task, rows=rows) for name, (table, rows) in parts.items()}
+    sets["train"], removed = _without_copies(sets)
+    if removed:
+        log(f"{removed} training images are copies of validation or test images and were left out")
+    card = _card(recipe.data, first, {name: (parts[name][0], sets[name]) for name in SPLITS}, removed)
+    return Splits(task, sets["train"], sets["validation"], sets["test"], card)
+
+
+def _task(recipe: Recipe, table: Table) -> Classification:
+    found = [recipe.data.group.get(name, name) for name in table.classes]
+    classes = recipe.data.classes or list(dict.fromkeys(found))
+    settings = recipe.train
+    return Classification(
+        tuple(classes), dict(recipe.data.group), settings.label_smoothing, settings.auxiliary, settings.task == "binary"
+    )
+
+
+def _simulated(
+    data: DataConfig, folder: Path, log: Log, progress: Callable, device: str
+) -> dict[str, tuple[Table, np.ndarray]]:
+    parts = {}
+    for offset, name in enumerate(SPLITS):
+        n, seed = getattr(data, name), data.seed + offset
+        out = folder / f"{data.preset}-n{n}-seed{seed}"
+        done = 0
+
+        def advance(rows: int, n: int = n, name: str = name) -> None:
+            nonlocal done
+            done += rows
+            progress(f"simulating {data.preset}, {name}", done, n)
+
+        table = simulate(data.preset, n, seed=seed, out=out, device=device, progress=advance)
+        log(f"{name}: {n} images of {data.preset}, seed {seed}, in {out}")
+        parts[name] = (table, np.arange(n))
+    return parts
+
+
+def _read(data: DataConfig, folder: Path, log: Log) -> dict[str, tuple[Table, np.ndarray]]:
+    table = _as_table(data.path, folder, log)
+    named = np.array([ALIASES.get(s, s) for s in table.splits.tolist()], dtype=object)
+    rows = {name: np.flatnonzero(named == name) for name in SPLITS}
+    if data.test_path:
+        other = _as_table(data.test_path, folder, log)
+        return _carve(data, table, np.arange(len(table)), log) | {"test": (other, np.arange(len(other)))}
+    if not len(rows["train"]):
+        return _by_content(data, table, np.arange(len(table)), SPLITS, data.fractions, log)
+    if not len(rows["test"]):
+        log(
+            "the data have no test split: their validation split is the test set, and validation is taken from training images"
+        )
+        rows["test"], rows["validation"] = rows["validation"], rows["test"]
+    if not len(rows["test"]):
+        raise InputError(f"{data.path} has neither a validation nor a test split: give --set data.test_path=PATH")
+    if not len(rows["validation"]):
+        return _carve(data, table, rows["train"], log) | {"test": (table, rows["test"])}
+    return {name: (table, rows[name]) for name in SPLITS}
+
+
+def _as_table(path: str, folder: Path, log: Log) -> Table:
+    source = Path(path)
+    if (source / "manifest.json").is_file():
+        return Table.open(source)
+    out = folder / f"imported-{source.resolve().name}"
+    report = import_path(source, out, force=True)
+    for line in report.lines():
+        log(line)
+    return Table.open(out)
+
+
+def _carve(data: DataConfig, table: Table, rows: np.ndarray, log: Log) -> dict[str, tuple[Table, np.ndarray]]:
+    train, validation, _ = data.fractions
+    share = (train / (train + validation), validation / (train + validation))
+    return _by_content(data, table, rows, SPLITS[:2], share, log)
+
+
+def _by_content(
+    data: DataConfig, table: Table, rows: np.ndarray, names: tuple[str, ...], fractions: tuple[float, ...], log: Log
+) -> dict[str, tuple[Table, np.ndarray]]:
+    hashes = [content_hash(image) for batch in table.batches(256, rows=rows) for image in batch["image"]]
+    sides = np.array([split_of(h, dict(zip(names, fractions, strict=True)), data.seed) for h in hashes])
+    parts = {name: (table, rows[sides == name]) for name in names}
+    log(
+        f"split by image content (seed {data.seed}): " + ", ".join(f"{name} {len(r)}" for name, (_, r) in parts.items())
+    )
+    return parts
+
+
+def _hashes(images: ImageSet) -> list[str]:
+    return [content_hash(image) for image in images.images]
+
+
+def _without_copies(sets: dict[str, ImageSet]) -> tuple[ImageSet, int]:
+    """Drop training images that validation or test hold too; refuse validation images that the test set holds."""
+    hashes = {name: _hashes(images) for name, images in sets.items()}
+    shared = set(hashes["validation"]) & set(hashes["test"])
+    if shared:
+        raise InputError(
+            f"{len(shared)} images stand both in validation and in test: split again with darklens import --split"
+        )
+    held_out = set(hashes["validation"]) | set(hashes["test"])
+    keep = np.array([h not in held_out for h in hashes["train"]])
+    train = sets["train"]
+    return (train, 0) if keep.all() else (train.take(np.flatnonzero(keep)), int((~keep).sum()))
+
+
+def _card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, ImageSet]], removed: int) -> dict:
+    manifest = table.manifest
+    kept = ("summary", "notes", "instrument", "cosmology", "pixel_scale", "flux_unit", "preset")
+    splits = {
+        name: {
+            "rows": len(images),
+            "counts": images.counts,
+            "checksum": t.checksum,
+            "seed": t.manifest.get("seed"),
+            "path": str(t.path),
+        }
+        for name, (t, images) in parts.items()
+    }
+    return {k: manifest.get(k) for k in kept} | {
+        "source": f"simulated: {data.preset}" if data.preset else str(data.path),
+        "how_to_repeat": _command(data),
+        "shape": list(table.shape),
+        "classes": list(next(iter(parts.values()))[1].classes),
+        "splits": splits,
+        "disjoint": "checked: no image (by content hash) stands in two splits"
+        + (f"; {removed} copies were removed from training" if removed else ""),
+    }
+
+
+def _command(data: DataConfig) -> str:
+    if data.preset is None:
+        return f"darklens import {data.path} --out TABLE"
+    find_preset(data.preset)
+    return "; ".join(
+        f"darklens simulate {data.preset} --n {getattr(data, name)} --seed {data.seed + i} --out {name.upper()}"
+        for i, name in enumerate(SPLITS)
+    )

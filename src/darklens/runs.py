@@ -1,0 +1,279 @@
+"""The run: a folder that holds everything about one training, and the only thing that evaluation, report and serving share.
+
+    RUN/
+      recipe.yaml           what was asked for, whole: the run can be repeated from it
+      provenance.json       versions, commit, machine, device, precision, seed, checksums of the data
+      data.json             the data card: what the images are, how many per class and split
+      history.csv           one row an epoch
+      model.json            what the weights are: architecture, classes, image shape, normalisation
+      weights.safetensors   the best, judged on validation; last.safetensors the last epoch's
+      state/                what resuming needs
+      calibration.json      temperature, fitted on validation
+      metrics.json          on the test split, each with its 95% interval
+      predictions.parquet   id, label, and one probability column per class
+      figures/              pictures, and figures.json with their titles, captions and alt texts
+      evaluations/NAME/     the same four (data, metrics, predictions, figures) on other data
+
+JSON, CSV, Parquet and safetensors only; files are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from darklens.errors import InputError, WorkError
+
+RECIPE, WEIGHTS, LAST, MODEL = "recipe.yaml", "weights.safetensors", "last.safetensors", "model.json"
+OWN = (
+    *(RECIPE, WEIGHTS, LAST, MODEL, "provenance.json", "data.json", "history.csv", "calibration.json", "metrics.json"),
+    *("predictions.parquet", "report.html", "state", "figures", "evaluations"),
+)
+"""Everything that a run folder consists of."""
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        WorkError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WorkError(f"cannot write {path} ({error.strerror}): free some space or choose another folder") from error
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON, atomically; numbers that JSON lacks (NaN) become null."""
+    write_atomic(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
+
+
+def plain(value: object) -> object:
+    """Return data as JSON can hold it: numpy numbers and arrays become Python's, numbers that are not finite null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({error}): restore it or make the run again") from error
+
+
+class Evaluation:
+    """What a model did on one set of images: a folder with data card, metrics, predictions and figures.
+
+    Args:
+        path: the folder.
+        name: what to call it; the folder's name by default.
+    """
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.path = Path(path)
+        self.name = name or self.path.name
+
+    @property
+    def metrics(self) -> dict | None:
+        """`metrics.json`, or None before it is there."""
+        return _read_json(self.path / "metrics.json")
+
+    @property
+    def data(self) -> dict | None:
+        """`data.json`: the data card."""
+        return _read_json(self.path / "data.json")
+
+    @property
+    def figures(self) -> list[dict]:
+        """`figures/figures.json`: file, title, caption and alt text of each picture, in order."""
+        return _read_json(self.path / "figures" / "figures.json") or []
+
+    def predictions(self) -> dict[str, np.ndarray]:
+        """Return `predictions.parquet` as arrays: id, label, predicted, one probability per class.
+
+        Raises:
+            InputError: there is no readable file.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.path / "predictions.parquet"
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path} cannot be read ({error}): run darklens evaluate on this run first") from error
+        return {name: table[name].to_numpy() for name in table.column_names}
+
+    def write_predictions(self, columns: dict[str, Any]) -> None:
+        """Write `predictions.parquet`."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(columns), buffer)
+        write_atomic(self.path / "predictions.parquet", buffer.getvalue())
+
+    def write(self, name: str, content: object) -> None:
+        """Write a JSON file of the folder, for example `metrics`."""
+        write_json(self.path / f"{name}.json", content)
+
+
+class Run(Evaluation):
+    """A run folder."""
+
+    @classmethod
+    def create(cls, path: str | Path, recipe: dict, *, force: bool = False) -> Run:
+        """Make a run folder and write its recipe; the folder of the same recipe is continued.
+
+        Raises:
+            InputError: the folder holds something else, or a run of another recipe, and `force` is not given.
+        """
+        path = Path(path)
+        existing = path / RECIPE
+        if path.is_file():
+            raise InputError(f"{path} is a file: choose a folder for the run")
+        if existing.is_file() and not force:
+            other = _differing(yaml.safe_load(existing.read_text()) or {}, json.loads(json.dumps(recipe)))
+            if other:
+                raise InputError(
+                    f"{path} holds a run of another recipe ({other}): choose another --out or give --force"
+                )
+        elif path.is_dir() and any(path.iterdir()) and not force:
+            raise InputError(f"{path} holds something that is not a run: choose another --out or give --force")
+        if force:
+            cls(path)._clear()
+        write_atomic(existing, yaml.safe_dump(recipe, sort_keys=False))
+        return cls(path)
+
+    def _clear(self) -> None:
+        """Remove what a run consists of, and nothing else that may lie in the folder."""
+        for name in OWN:
+            item = self.path / name
+            shutil.rmtree(item) if item.is_dir() else item.unlink(missing_ok=True)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open an existing run.
+
+        Raises:
+            InputError: the folder is no run.
+        """
+        path = Path(path)
+        if not (path / RECIPE).is_file():
+            raise InputError(f"{path} is not a run (it has no {RECIPE}): give the folder that darklens train wrote")
+        return cls(path)
+
+    @property
+    def recipe(self) -> dict:
+        """The recipe, as plain data."""
+        try:
+            return yaml.safe_load((self.path / RECIPE).read_text())
+        except yaml.YAMLError as error:
+            raise InputError(f"{self.path / RECIPE} is not YAML: restore it or make the run again") from error
+
+    @property
+    def provenance(self) -> dict | None:
+        """`provenance.json`."""
+        return _read_json(self.path / "provenance.json")
+
+    @property
+    def model(self) -> dict:
+        """`model.json`: architecture, options, classes, shape, pixel scale, preprocessing.
+
+        Raises:
+            InputError: the training has not begun.
+        """
+        content = _read_json(self.path / MODEL)
+        if content is None:
+            raise InputError(f"{self.path} has no {MODEL}: the training has not begun; start it with darklens train")
+        return content
+
+    @property
+    def calibration(self) -> dict | None:
+        """`calibration.json`: the temperature and what it was fitted on."""
+        return _read_json(self.path / "calibration.json")
+
+    @property
+    def weights(self) -> Path:
+        """Path of the best weights.
+
+        Raises:
+            InputError: the training has not written any yet.
+        """
+        path = self.path / WEIGHTS
+        if not path.is_file():
+            raise InputError(f"{self.path} has no {WEIGHTS}: the training is not finished; continue it with --resume")
+        return path
+
+    @property
+    def complete(self) -> bool:
+        """Whether training and evaluation on the test split are done."""
+        return (self.path / "metrics.json").is_file()
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """`history.csv`: one row an epoch."""
+        path = self.path / "history.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Write `history.csv`."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.path / "history.csv", buffer.getvalue())
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Evaluations on other data, by name."""
+        folder = self.path / "evaluations"
+        return [Evaluation(p) for p in sorted(folder.iterdir()) if p.is_dir()] if folder.is_dir() else []
+
+    def evaluation(self, name: str) -> Evaluation:
+        """Return the folder of an evaluation on other data, which need not exist yet."""
+        return Evaluation(self.path / "evaluations" / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "data"))
+
+
+def _differing(old: dict, new: dict, prefix: str = "") -> str:
+    """Name the keys in which two recipes differ, with both values."""
+    found = []
+    for key in [*old, *(k for k in new if k not in old)]:
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            inner = _differing(a, b, f"{prefix}{key}.")
+            found += [inner] if inner else []
+        elif a != b:
+            found.append(f"{prefix}{key} is {a!r} there and {b!r} here")
+    return "; ".join(found)

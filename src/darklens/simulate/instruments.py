@@ -1,0 +1,119 @@
+"""Instruments: what a telescope does to a scene, as data.
+
+Flux is in e-/s; magnitudes are AB with `zero_point` the magnitude of 1 e-/s; the sky is in mag/arcsec^2. The numbers and
+where they come from stand beside each preset. Adding an instrument is one entry in `INSTRUMENTS`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from darklens.errors import InputError, unknown
+from darklens.simulate.psf import PSF, GaussianPSF
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A camera behind a telescope.
+
+    Args:
+        name: preset name.
+        pixel_scale: arcsec per pixel.
+        psf: point spread function.
+        zero_point: AB magnitude of 1 e-/s; None for a camera that was never calibrated (some simulated data sets).
+        sky_mag_arcsec2: brightness of the sky; None likewise.
+        read_noise: electrons per exposure and pixel.
+        exposure_time: seconds of one exposure.
+        n_exposures: number of exposures combined.
+        gain: e-/ADU (recorded; images are in electrons).
+        origin: where the numbers come from.
+    """
+
+    name: str
+    pixel_scale: float
+    psf: PSF
+    zero_point: float | None = None
+    sky_mag_arcsec2: float | None = None
+    read_noise: float = 0.0
+    exposure_time: float = 1.0
+    n_exposures: int = 1
+    gain: float = 1.0
+    origin: str = ""
+
+    @property
+    def total_exposure(self) -> float:
+        """Seconds over all exposures."""
+        return self.exposure_time * self.n_exposures
+
+    @property
+    def sky_per_pixel(self) -> float:
+        """Sky in e-/s/pixel.
+
+        Raises:
+            InputError: the instrument has no sky brightness.
+        """
+        if self.sky_mag_arcsec2 is None:
+            raise InputError(f"instrument {self.name!r} has no sky brightness: choose one of {', '.join(INSTRUMENTS)}")
+        return self.flux(self.sky_mag_arcsec2) * self.pixel_scale**2
+
+    def flux(self, magnitude: float) -> float:
+        """Return the flux in e-/s of an AB magnitude.
+
+        Raises:
+            InputError: the instrument has no zero point.
+        """
+        if self.zero_point is None:
+            raise InputError(f"instrument {self.name!r} has no zero point: choose one of {', '.join(INSTRUMENTS)}")
+        return 10.0 ** (-0.4 * (magnitude - self.zero_point))
+
+    @property
+    def background_sigma(self) -> float:
+        """Standard deviation of an empty pixel in e-/s: sky and read noise (lenstronomy's `bkg_noise`)."""
+        t = self.total_exposure
+        return math.sqrt(self.n_exposures * self.read_noise**2 + t * self.sky_per_pixel) / t
+
+    def as_dict(self) -> dict:
+        """Return a JSON-ready description for manifests."""
+        plain = {k: v for k, v in asdict(self).items() if k != "psf"}
+        return plain | {"psf": repr(self.psf)}
+
+
+def _gaussian(name: str, pixel_scale: float, fwhm: float, *photometry: float | str) -> Instrument:
+    return Instrument(name, pixel_scale, GaussianPSF(fwhm), *photometry)
+
+
+INSTRUMENTS: dict[str, Instrument] = {
+    i.name: i
+    for i in [
+        #         name              pixel  FWHM   zero    sky    read   t     n    gain  from
+        _gaussian(
+            "hst-acs-f814w", 0.05, 0.095, 25.94, 22.0, 4.5, 2028, 1, 2.0, "galcheat; read noise and gain unverified"
+        ),
+        _gaussian("hst-uvis-f814w", 0.04, 0.08, 25.127, 21.83, 3.0, 1380, 1, 1.58, "paltas; FWHM unverified"),
+        _gaussian("hst-wfc3-f160w", 0.08, 0.08, 25.96, 22.3, 4.0, 5400, 1, 2.5, "lenstronomy; real FWHM is about 0.15"),
+        _gaussian("euclid-vis", 0.101, 0.16, 25.72, 22.3, 4.2, 566, 4, 3.1, "lenstronomy 1.14"),
+        _gaussian("lsst-r-10yr", 0.2, 0.73, 28.13, 21.2, 10, 15, 460, 2.3, "lenstronomy"),
+        _gaussian("lsst-r-visit", 0.2, 0.73, 28.13, 21.2, 10, 15, 2, 2.3, "lenstronomy"),
+        _gaussian("lsst-i-10yr", 0.2, 0.71, 27.79, 20.48, 10, 15, 460, 2.3, "lenstronomy"),
+        _gaussian("lsst-i-visit", 0.2, 0.71, 27.79, 20.48, 10, 15, 2, 2.3, "lenstronomy"),
+        _gaussian("des-g", 0.263, 1.12, 26.58, 22.01, 7, 90, 10, 4, "lenstronomy"),
+        _gaussian("des-r", 0.263, 0.96, 26.78, 21.15, 7, 90, 10, 4, "lenstronomy"),
+        _gaussian("des-i", 0.263, 0.88, 26.75, 19.89, 7, 90, 10, 4, "lenstronomy"),
+        _gaussian("hsc-i", 0.168, 0.61, 28.61, 19.7, 4.5, 1200, 1, 3.0, "galcheat; public coadds are in ADU at 27.0"),
+        _gaussian("roman-f129", 0.11, 0.106, 26.353, 22.99, 8.5, 107, 6, 1, "lenstronomy"),
+        _gaussian("roman-f158", 0.11, 0.128, 26.376, 23.10, 8.5, 107, 6, 1, "lenstronomy"),
+        _gaussian("jwst-f150w", 0.031, 0.05, 28.02, 22.4, 15.77, 257, 8, 2.05, "lenstronomy, sky read as mag/arcsec^2"),
+    ]
+}
+
+
+def instrument(name: str) -> Instrument:
+    """Return the preset of that name.
+
+    Raises:
+        InputError: no such instrument; the nearest name is in the message.
+    """
+    if name not in INSTRUMENTS:
+        raise unknown("instrument", name, INSTRUMENTS)
+    return INSTRUMENTS[name]

@@ -1,0 +1,113 @@
+"""Point spread functions, as pixel kernels.
+
+The image is rendered on a field wider than the one asked for by the kernel's radius, convolved, and cropped: never the other
+way round, which would dim the borders (a false residual there reads as substructure).
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darklens.errors import InputError
+from darklens.units import FWHM_PER_SIGMA
+
+
+class PSF(ABC):
+    """A point spread function; `margin` is how many pixels it reaches on each side."""
+
+    @abstractmethod
+    def margin(self, pixel_scale: float) -> int:
+        """Return the reach in pixels at a pixel scale in arcsec."""
+
+    @abstractmethod
+    def convolve(self, image: Tensor, pixel_scale: float) -> Tensor:
+        """Convolve `(..., H + 2m, W + 2m)` and crop the margin m: `(..., H, W)`; the kernel's sum is one."""
+
+
+@functools.lru_cache(maxsize=64)
+def _gaussian_taps(sigma_px: float, radius: int) -> tuple[float, ...]:
+    offsets = np.arange(-radius, radius + 1)
+    taps = np.exp(-0.5 * (offsets / sigma_px) ** 2)
+    return tuple((taps / taps.sum()).tolist())
+
+
+@dataclass(frozen=True)
+class GaussianPSF(PSF):
+    """Gaussian of full width at half maximum `fwhm` (arcsec), sampled at pixel centres out to `truncation` sigma.
+
+    Sampling and normalisation are those of `scipy.ndimage.gaussian_filter`, which lenstronomy uses too.
+    """
+
+    fwhm: float
+    truncation: float = 5.0
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation in arcsec."""
+        return self.fwhm / FWHM_PER_SIGMA
+
+    def margin(self, pixel_scale: float) -> int:
+        """Return the reach in pixels."""
+        return max(1, int(self.truncation * self.sigma / pixel_scale + 0.5))
+
+    def convolve(self, image: Tensor, pixel_scale: float) -> Tensor:
+        """Convolve by two passes of shifted sums.
+
+        Shifted sums, not a convolution routine: they are element-wise, so a row does not depend on its neighbours in the
+        batch to the last bit, and for these few taps they are as fast.
+        """
+        radius = self.margin(pixel_scale)
+        taps = _gaussian_taps(self.sigma / pixel_scale, radius)
+        for dim in (-1, -2):
+            size = image.shape[dim] - 2 * radius
+            out = image.narrow(dim, radius, size) * taps[radius]
+            for k in range(1, radius + 1):
+                pair = image.narrow(dim, radius - k, size) + image.narrow(dim, radius + k, size)
+                out = torch.add(out, pair, alpha=taps[radius + k])
+            image = out
+        return image
+
+
+@dataclass(frozen=True, eq=False)
+class TabulatedPSF(PSF):
+    """A PSF given as an odd-sized kernel at the instrument's own pixel scale; it is divided by its sum.
+
+    Args:
+        kernel: `(K, K)` with K odd, finite, of positive sum.
+
+    Raises:
+        InputError: the kernel is not of that form.
+    """
+
+    kernel: np.ndarray = field(repr=False)
+
+    def __post_init__(self) -> None:
+        kernel = np.asarray(self.kernel, dtype=np.float64)
+        if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
+            raise InputError(f"PSF kernel of shape {kernel.shape}: both sides must be odd; crop or pad it by one pixel")
+        if not np.isfinite(kernel).all() or kernel.sum() <= 0:
+            raise InputError(
+                f"PSF kernel with sum {kernel.sum()}: it must be finite with a positive sum; repair the file"
+            )
+        object.__setattr__(self, "kernel", kernel / kernel.sum())
+
+    def margin(self, pixel_scale: float) -> int:
+        """Return the reach in pixels."""
+        return max(self.kernel.shape) // 2
+
+    def convolve(self, image: Tensor, pixel_scale: float) -> Tensor:
+        """Convolve through the Fourier plane."""
+        m = self.margin(pixel_scale)
+        kernel = torch.as_tensor(self.kernel, dtype=image.dtype, device=image.device)
+        size = image.shape[-2:]
+        padded = torch.zeros(size, dtype=image.dtype, device=image.device)
+        padded[: kernel.shape[0], : kernel.shape[1]] = kernel
+        padded = padded.roll((-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), dims=(0, 1))
+        out = torch.fft.irfft2(torch.fft.rfft2(image) * torch.fft.rfft2(padded), s=size)
+        return out[..., m : size[0] - m, m : size[1] - m]

@@ -1,0 +1,107 @@
+"""Simulate a preset into a table, in memory or on disk; a killed simulation continues where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from darklens.data import Table, TableWriter
+from darklens.errors import InputError
+from darklens.lensing import Cosmology
+from darklens.simulate.instruments import instrument as find_instrument
+from darklens.simulate.presets import Preset
+from darklens.simulate.presets import preset as find_preset
+from darklens.units import UNITS
+
+MAX_ROWS = 10_000_000
+ROWS_AT_ONCE = 256
+ROWS_PER_SHARD = 1024
+
+
+def simulate(
+    preset: str | Preset,
+    n: int,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    instrument: str | None = None,
+    device: str = "cpu",
+    force: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Table:
+    """Simulate n lens images.
+
+    Args:
+        preset: name of a preset, or one of your own.
+        n: number of images over all classes, which take turns.
+        seed: every row is a pure function of `(seed, row)`.
+        out: folder of the table; None keeps it in memory. A folder that holds part of this very simulation is continued.
+        instrument: see the scenes through another instrument, with its noise.
+        device: where to render.
+        force: replace whatever is in `out`.
+        progress: called with the number of new rows done.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: unknown name, n out of range, or `out` holds something else.
+    """
+    if not 1 <= n <= MAX_ROWS:
+        raise InputError(f"n = {n} images is outside 1 to {MAX_ROWS:,}: choose a number in between")
+    chosen = find_preset(preset) if isinstance(preset, str) else preset
+    if instrument is not None:
+        chosen = chosen.observed_by(find_instrument(instrument))
+    report = progress or (lambda rows: None)
+    if out is None:
+        batches = list(_batches(chosen, n, seed, 0, device, report))
+        return Table.from_columns(
+            ids=[i for b in batches for i in b["ids"]],
+            images=np.concatenate([b["images"] for b in batches]),
+            labels=[label for b in batches for label in b["labels"]],
+            truth={k: np.concatenate([b["truth"][k] for b in batches]) for k in batches[0]["truth"]},
+            classes=list(chosen.classes),
+            manifest=manifest(chosen, n, seed),
+        )
+    shape = (1, *chosen.shape)
+    with TableWriter(
+        Path(out),
+        shape=shape,
+        classes=list(chosen.classes),
+        manifest=manifest(chosen, n, seed),
+        rows_per_shard=ROWS_PER_SHARD,
+        force=force,
+    ) as writer:
+        report(writer.rows_done)
+        for batch in _batches(chosen, n, seed, writer.rows_done, device, report):
+            writer.write_columns(**batch)
+    return Table.open(out)
+
+
+def manifest(preset: Preset, n: int, seed: int) -> dict:
+    """Return what the table's manifest says of its making."""
+    return {
+        "preset": preset.name,
+        "summary": preset.summary,
+        "notes": preset.notes,
+        "instrument": preset.instrument.as_dict(),
+        "seed": seed,
+        "cosmology": Cosmology().as_dict(),
+        "pixel_scale": preset.instrument.pixel_scale,
+        "flux_unit": preset.recording.unit,
+        "rows": n,
+        "units": {k: UNITS[k] for k in (*preset.population.truth_columns(), *preset.recording.truth_columns)},
+    }
+
+
+def _batches(
+    preset: Preset, n: int, seed: int, start: int, device: str, report: Callable[[int], None]
+) -> Iterator[dict]:
+    for first in range(start, n, ROWS_AT_ONCE):
+        scene = preset.population.draw(min(ROWS_AT_ONCE, n - first), seed, first)
+        images, truth = preset.images(scene, device)
+        ids = [f"{preset.name}-{seed}-{row:08d}" for row in scene.rows]
+        yield {"ids": ids, "images": images, "labels": list(scene.labels), "truth": truth}
+        report(len(scene))

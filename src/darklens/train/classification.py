@@ -1,0 +1,98 @@
+"""The task of telling classes apart: which substructure, or whether there is any.
+
+A task is `loss` and `predict`, the same code in training, validation, test and serving; this one also turns a table's label
+names into class indices. The next task is a file beside this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from darklens.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Classification:
+    """One of k classes: cross-entropy on k logits, or binary cross-entropy on a single one.
+
+    Args:
+        classes: names in logit order.
+        group: label name in the data -> class, for labels that are not classes themselves.
+        label_smoothing: of the cross-entropy.
+        auxiliary: weight of the model's own physics loss, if it has one (`forward_with_auxiliary`).
+        single_logit: two classes on one logit, the second class being the positive one.
+
+    Raises:
+        InputError: a single logit for other than two classes.
+    """
+
+    classes: tuple[str, ...]
+    group: dict[str, str]
+    label_smoothing: float = 0.0
+    auxiliary: float = 0.0
+    single_logit: bool = False
+
+    def __post_init__(self) -> None:
+        if self.single_logit and len(self.classes) != 2:
+            raise InputError(
+                f"task binary has {len(self.classes)} classes ({', '.join(self.classes)}): group them into 2 with data.group"
+            )
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs that the network needs."""
+        return 1 if self.single_logit else len(self.classes)
+
+    def with_group(self, group: dict[str, str]) -> Classification:
+        """Return the task for data with other label names.
+
+        Raises:
+            InputError: a label is mapped to a class that does not exist.
+        """
+        for label, name in group.items():
+            if name not in self.classes:
+                raise unknown(f"class (for label {label!r})", name, self.classes)
+        return replace(self, group=self.group | group)
+
+    def encode(self, labels: np.ndarray) -> np.ndarray:
+        """Return class indices of label names, -1 for none.
+
+        Raises:
+            InputError: a label that the run does not know.
+        """
+        index = {name: i for i, name in enumerate(self.classes)} | {None: -1}
+        index |= {name: index[target] for name, target in self.group.items()}
+        strange = sorted({str(v) for v in set(labels.tolist()) - set(index)})
+        if strange:
+            known = ", ".join(str(k) for k in index if k is not None)
+            raise InputError(
+                f"the data have class {strange[0]!r} and this run knows {known}: rename it, or map it with --group {strange[0]}=CLASS"
+            )
+        return np.array([index[v] for v in labels.tolist()], dtype=np.int64)
+
+    def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the training loss of a batch."""
+        output, extra = self._forward(model, images)
+        return self._criterion(output, labels) + extra
+
+    def predict(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Return `(B, k)` float32 logits; a single logit gets a zero beside it, so that softmax is its sigmoid."""
+        logits = model(images).float()
+        return torch.cat([torch.zeros_like(logits), logits], dim=1) if self.single_logit else logits
+
+    def _criterion(self, output: Tensor, labels: Tensor) -> Tensor:
+        if not self.single_logit:
+            return functional.cross_entropy(output.float(), labels, label_smoothing=self.label_smoothing)
+        target = labels.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+        return functional.binary_cross_entropy_with_logits(output.float().squeeze(1), target)
+
+    def _forward(self, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | float]:
+        if self.auxiliary and hasattr(model, "forward_with_auxiliary"):
+            output, extra = model.forward_with_auxiliary(images)
+            return output, self.auxiliary * extra.float()
+        return model(images), 0.0

@@ -1,0 +1,56 @@
+"""What a training is told: the `train` section of a recipe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """Base of every section of a recipe: unknown keys are refused, values are validated when they change."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
+
+
+class Preprocess(Strict):
+    """From a recorded image to what the network sees; the same in training, validation, test and serving."""
+
+    normalise: Literal["min-max", "standard", "max", "none"] = "min-max"
+    """Per image and band: to 0..1, to mean 0 and deviation 1, divided by the maximum, or as it is."""
+    stretch: Literal["linear", "sqrt", "asinh"] = "linear"
+    """Applied before normalising; sqrt makes Poisson noise even, asinh shows faint arcs."""
+    crop: int | None = Field(None, ge=8)
+    """Side of the central square that is kept."""
+
+
+class TrainConfig(Strict):
+    """Optimisation settings."""
+
+    task: Literal["classification", "binary"] = "classification"
+    epochs: int = Field(10, ge=1, le=100_000)
+    batch_size: int = Field(64, ge=1)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    schedule: Literal["onecycle", "cosine", "exponential", "plateau", "constant"] = "onecycle"
+    warmup: float = Field(0.3, gt=0, lt=1)
+    """Fraction of the steps over which `onecycle` rises."""
+    gamma: float = Field(0.8, gt=0, le=1)
+    """Factor an epoch of `exponential`; factor on a plateau of `plateau`."""
+    patience: int = Field(10, ge=0)
+    """Epochs without a better validation loss before `plateau` lowers the rate."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    augment: list[Literal["dihedral", "rotate90", "flip", "shift"]] = ["dihedral", "shift"]
+    max_shift: int = Field(2, ge=0)
+    """Pixels, for `shift`."""
+    ema: float | None = Field(0.998, gt=0, lt=1)
+    """Decay of the averaged weights that are judged and kept; null judges the raw ones."""
+    early_stopping: int | None = Field(None, ge=1)
+    """Epochs without a better validation loss before the training stops."""
+    clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    auxiliary: float = Field(0.1, ge=0)
+    """Weight of a model's own physics loss, for models that have one."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    seed: int = Field(0, ge=0)

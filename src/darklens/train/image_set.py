@@ -1,0 +1,76 @@
+"""Images and class indices in memory (or memory-mapped where they are too many), ready for batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darklens.data import Table
+from darklens.errors import InputError
+from darklens.train.classification import Classification
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A labelled set of images.
+
+    Args:
+        images: `(n, bands, H, W)` float32, an array or a memory map.
+        labels: `(n,)` class indices.
+        ids: `(n,)` names.
+        classes: class names in index order.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(bands, H, W)`."""
+        return tuple(self.images.shape[1:])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per class."""
+        return {name: int((self.labels == i).sum()) for i, name in enumerate(self.classes)}
+
+    def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Return images and labels at these positions, on a device."""
+        images = torch.from_numpy(np.ascontiguousarray(self.images[index]))
+        return images.to(device, non_blocking=True), torch.from_numpy(self.labels[index]).to(device)
+
+    @classmethod
+    def from_table(
+        cls, table: Table, task: Classification, *, rows: np.ndarray | None = None, cache: Path | None = None
+    ) -> ImageSet:
+        """Take the labelled rows of a table.
+
+        Args:
+            table: the table.
+            task: says what the labels mean.
+            rows: only these rows; None takes all.
+            cache: folder for a memory map, should the images not fit into memory.
+
+        Raises:
+            InputError: no rows, rows without a label, or a label that the task does not know.
+        """
+        part = table if rows is None or len(rows) == len(table) else table.select(rows=rows)
+        labels = task.encode(part.labels)
+        if (labels < 0).any():
+            raise InputError(
+                f"{int((labels < 0).sum())} of {len(part)} images have no label: put them into one folder per class"
+            )
+        return cls(part.image_array(cache=cache), labels, part.ids, task.classes)
+
+    def take(self, index: np.ndarray) -> ImageSet:
+        """Return the images at these positions."""
+        return ImageSet(self.images[index], self.labels[index], self.ids[index], self.classes)

@@ -1,0 +1,65 @@
+"""Optimisers and learning-rate schedules, by the names that recipes use; PyTorch's own behind them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from darklens.train.config import TrainConfig
+
+MOMENTUM = 0.9
+
+
+def optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Build the optimiser; biases and normalisation gains are not decayed, since they do not make a network larger."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups = [g for g in groups if g["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=MOMENTUM, nesterov=True)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr)
+
+
+class Schedule:
+    """A learning-rate schedule: `step()` after every optimiser step, `epoch(loss)` after every epoch."""
+
+    def __init__(self, opt: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int) -> None:
+        total = config.epochs * steps_per_epoch
+        schedulers = torch.optim.lr_scheduler
+        self.per_step = config.schedule in ("onecycle", "cosine")
+        self.inner: object
+        match config.schedule:
+            case "onecycle":
+                self.inner = schedulers.OneCycleLR(opt, config.lr, total_steps=total, pct_start=config.warmup)
+            case "cosine":
+                self.inner = schedulers.CosineAnnealingLR(opt, T_max=total)
+            case "exponential":
+                self.inner = schedulers.ExponentialLR(opt, config.gamma)
+            case "plateau":
+                self.inner = schedulers.ReduceLROnPlateau(opt, "min", factor=config.gamma, patience=config.patience)
+            case _:
+                self.inner = schedulers.LambdaLR(opt, lambda epoch: 1.0)
+        self.plateau = config.schedule == "plateau"
+
+    def step(self) -> None:
+        """Advance a schedule that moves with every step."""
+        if self.per_step:
+            self.inner.step()
+
+    def epoch(self, validation_loss: float) -> None:
+        """Advance a schedule that moves with every epoch."""
+        if self.plateau:
+            self.inner.step(validation_loss)
+        elif not self.per_step:
+            self.inner.step()
+
+    def state(self) -> dict:
+        """Return what JSON can hold of the state, which is all of it but functions."""
+        plain = (bool, int, float, str, list, dict, type(None))
+        return {k: v for k, v in self.inner.state_dict().items() if isinstance(v, plain)}
+
+    def load(self, state: dict) -> None:
+        """Take up a saved state."""
+        self.inner.load_state_dict(self.inner.state_dict() | state)

@@ -1,0 +1,115 @@
+"""Predictions of whatever lies at a path, streamed into one CSV or Parquet file, which is there whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from darklens.data import Record, read
+from darklens.errors import InputError
+from darklens.train.predictor import Predictor
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def predict_path(
+    predictor: Predictor,
+    path: Path,
+    out: Path | None,
+    *,
+    resize: bool = False,
+    hdu: int | str | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Classify every image at a path.
+
+    Args:
+        predictor: a trained model.
+        path: an image, a folder, a table.
+        out: `.csv` or `.parquet`; None prints CSV on stdout. Columns: id, source, predicted, one probability a class.
+        resize: accept images of another size.
+        hdu: extension of FITS files.
+        force: replace an existing file.
+
+    Returns:
+        `{"images": number classified, "skipped": [(name, reason)]}`.
+
+    Raises:
+        InputError: no image could be classified, or `out` exists or has another suffix.
+    """
+    if out is not None:
+        if out.suffix not in SUFFIXES:
+            raise InputError(
+                f"--out {out} ends in {out.suffix or 'nothing'!r}: predictions are written as {' or '.join(SUFFIXES)}"
+            )
+        if out.exists() and not force:
+            raise InputError(f"{out} exists: choose another file or give --force")
+    skipped: list[tuple[str, str]] = []
+    records = read(path, hdu=hdu, on_skip=lambda what, why: skipped.append((str(what), why)))
+    batches = predictor.predict(records, resize=resize, on_skip=lambda what, why: skipped.append((what, why)))
+    first = next(batches, None)
+    if first is None:
+        reason = skipped[0][1] if skipped else "it holds no image"
+        more = f" (and {len(skipped) - 1} more that could not be used)" if len(skipped) > 1 else ""
+        raise InputError(reason if not more else f"{reason}{more}")
+    header = ["id", "source", "predicted", *predictor.classes]
+    count = _write(out, header, _rows(first, predictor.classes), (_rows(b, predictor.classes) for b in batches))
+    return {"images": count, "skipped": skipped}
+
+
+def _rows(batch: tuple[list[Record], np.ndarray], classes: tuple[str, ...]) -> list[list[Any]]:
+    records, probabilities = batch
+    return [
+        [record.id, record.source, classes[int(p.argmax())], *(round(float(v), 6) for v in p)]
+        for record, p in zip(records, probabilities, strict=True)
+    ]
+
+
+def _write(out: Path | None, header: list[str], first: list[list[Any]], rest: Iterator[list[list[Any]]]) -> int:
+    if out is None:
+        return _write_csv(sys.stdout, header, first, rest)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(out.name + ".tmp")
+    try:
+        if out.suffix == ".csv":
+            with temporary.open("w", newline="") as file:
+                count = _write_csv(file, header, first, rest)
+        else:
+            count = _write_parquet(temporary, header, first, rest)
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _write_csv(file: IO[str], header: list[str], first: list[list[Any]], rest: Iterator[list[list[Any]]]) -> int:
+    writer = csv.writer(file)
+    writer.writerow(header)
+    writer.writerows(first)
+    count = len(first)
+    for rows in rest:
+        writer.writerows(rows)
+        count += len(rows)
+    return count
+
+
+def _write_parquet(path: Path, header: list[str], first: list[list[Any]], rest: Iterator[list[list[Any]]]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def block(rows: list[list[Any]]) -> pa.Table:
+        return pa.table(dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)))
+
+    count = len(first)
+    with pq.ParquetWriter(path, block(first).schema) as writer:
+        writer.write_table(block(first))
+        for rows in rest:
+            writer.write_table(block(rows))
+            count += len(rows)
+    return count

@@ -1,0 +1,90 @@
+"""From recorded images to network input, and the checks that stand before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darklens.errors import InputError
+from darklens.train.config import Preprocess
+
+
+def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
+    """Make sure that an image is like those that a model was trained on.
+
+    Args:
+        image: `(bands, H, W)` or `(H, W)`.
+        shape: `(bands, H, W)` of the model's training images.
+        name: what to call the image in an error.
+
+    Returns:
+        `(bands, H, W)` float32.
+
+    Raises:
+        InputError: wrong rank, number of bands, size, or values that are not finite.
+    """
+    image = np.asarray(image, dtype=np.float32)
+    image = image[None] if image.ndim == 2 else image
+    if image.ndim != 3:
+        raise InputError(
+            f"{name} has {image.ndim} axes: an image has 2 (y, x) or 3 (band, y, x); select one image of it"
+        )
+    if image.shape[0] != shape[0]:
+        raise InputError(
+            f"{name} has {image.shape[0]} bands and the model was trained on {shape[0]}: choose the bands it needs"
+        )
+    if bad := int((~np.isfinite(image)).sum()):
+        raise InputError(
+            f"{name} has {bad} pixels that are not finite numbers (of {image.size}): repair or mask them first"
+        )
+    if image.shape[1:] != tuple(shape[1:]):
+        raise InputError(
+            f"{name} is {image.shape[1]}x{image.shape[2]} pixels and the model was trained on {shape[1]}x{shape[2]}: "
+            "cut it to that size, or accept resampling with --resize"
+        )
+    return image
+
+
+def prepare(images: Tensor, settings: Preprocess) -> Tensor:
+    """Crop, stretch and normalise.
+
+    Args:
+        images: `(B, bands, H, W)`.
+        settings: the recipe's section.
+
+    Returns:
+        `(B, bands, h, w)`; an image without contrast becomes zeros.
+    """
+    if settings.crop is not None:
+        images = central(images, settings.crop)
+    if settings.stretch != "linear":
+        images = images - images.amin((-2, -1), keepdim=True)
+        scale = images.mean((-2, -1), keepdim=True).clamp_min(torch.finfo(images.dtype).tiny)
+        images = images.sqrt() if settings.stretch == "sqrt" else torch.asinh(images / scale)
+    if settings.normalise == "none":
+        return images
+    if settings.normalise == "standard":
+        images = images - images.mean((-2, -1), keepdim=True)
+        return images / images.std((-2, -1), keepdim=True).clamp_min(1e-12)
+    if settings.normalise == "min-max":
+        images = images - images.amin((-2, -1), keepdim=True)
+    return images / images.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(images.dtype).tiny)
+
+
+def central(images: Tensor, size: int) -> Tensor:
+    """Return the central square.
+
+    Raises:
+        InputError: the images are smaller than that.
+    """
+    height, width = images.shape[-2:]
+    if size > min(height, width):
+        raise InputError(f"crop {size} is larger than the image ({height}x{width}): lower train.crop")
+    top, left = (height - size) // 2, (width - size) // 2
+    return images[..., top : top + size, left : left + size]
+
+
+def network_shape(shape: tuple[int, int, int], settings: Preprocess) -> tuple[int, int, int]:
+    """Return `(bands, h, w)` as the network sees it."""
+    return tuple(shape) if settings.crop is None else (shape[0], settings.crop, settings.crop)

@@ -1,0 +1,43 @@
+"""Units and conventions, stated once.
+
+Angles are in arcsec with +x right and +y up; images are `(band, y, x)` with the row index growing with +y; a pixel value is
+the flux of the pixel's area. Deflections are reduced. Ellipticity is `e = (1-q)/(1+q)`, `e1 = e cos 2phi`,
+`e2 = e sin 2phi` with phi counter-clockwise from +x. Masses are in solar masses.
+"""
+
+from __future__ import annotations
+
+FWHM_PER_SIGMA = 2.3548200450309493
+"""Full width at half maximum of a Gaussian of unit standard deviation, `2 sqrt(2 ln 2)`."""
+
+UNITS: dict[str, str] = {
+    "theta_E": "arcsec",
+    "center_x": "arcsec",
+    "center_y": "arcsec",
+    "e1": "",
+    "e2": "",
+    "gamma1": "",
+    "gamma2": "",
+    "source_x": "arcsec",
+    "source_y": "arcsec",
+    "source_e1": "",
+    "source_e2": "",
+    "R_sersic": "arcsec",
+    "n_sersic": "",
+    "source_amp": "flux/arcsec2",
+    "source_mag": "mag",
+    "z_lens": "",
+    "z_source": "",
+    "n_sub": "",
+    "m_sub": "M_sun",
+    "f_sub": "",
+    "log10_m_axion": "eV",
+    "m_axion": "eV",
+    "vortex_theta_v": "arcsec",
+    "vortex_half_length": "arcsec",
+    "vortex_angle": "rad",
+    "vortex_x": "arcsec",
+    "vortex_y": "arcsec",
+    "exposure": "s",
+}
+"""Unit of every truth column that a darklens population writes; the empty string is dimensionless."""
