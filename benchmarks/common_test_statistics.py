@@ -37,9 +37,7 @@ def images_of_class_no(n: int, seed: int) -> np.ndarray:
 def radial_profile(image: np.ndarray) -> np.ndarray:
     """Return the mean in rings one pixel wide around the field's centre."""
     half = (np.array(image.shape) - 1) / 2
-    r = np.hypot(
-        *np.meshgrid(*(np.arange(n) - h for n, h in zip(image.shape, half, strict=True)), indexing="ij")
-    ).astype(int)
+    r = np.hypot(*np.meshgrid(*(np.arange(n) - h for n, h in zip(image.shape, half, strict=True)), indexing="ij")).astype(int)
     return np.bincount(r.ravel(), image.ravel()) / np.bincount(r.ravel())
 
 
@@ -116,9 +114,7 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path(os.environ.get("DARKLENS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    parser.add_argument(
-        "--aggregates", type=Path, default=default / "deeplense-samples" / "common-test-no-9995-aggregates.npz"
-    )
+    parser.add_argument("--aggregates", type=Path, default=default / "deeplense-samples" / "common-test-no-9995-aggregates.npz")
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -127,9 +123,9 @@ def main() -> int:
         return 2
     rows = compare(arguments.aggregates, arguments.n, arguments.seed)
     for row in rows:
-        print(
-            f"{row['statistic']:32s} {row['ours']:10.5f} {row['official']:10.5f}  {row['deviation']:.5f} of {row['limit']}  {'ok' if row['passes'] else 'FAILS'}"
-        )
+        verdict = "ok" if row["passes"] else "FAILS"
+        numbers = f"{row['ours']:10.5f} {row['official']:10.5f}  {row['deviation']:.5f} of {row['limit']}"
+        print(f"{row['statistic']:32s} {numbers}  {verdict}")
     print(json.dumps({"benchmark": "common-test statistics", "n": arguments.n, "seed": arguments.seed, "rows": rows}))
     return 0 if all(row["passes"] for row in rows) else 1
 

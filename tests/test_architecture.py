@@ -112,9 +112,7 @@ def test_nothing_unpickles_or_evaluates():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
-                assert name not in ("eval", "exec", "pickle.load", "pickle.loads"), (
-                    f"{path.name}:{node.lineno} calls {name}"
-                )
+                assert name not in ("eval", "exec", "pickle.load", "pickle.loads"), f"{path.name}:{node.lineno} calls {name}"
                 keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert keywords.get("allow_pickle") != "True", f"{path.name}:{node.lineno}"
                 assert name != "torch.load" or keywords.get("weights_only") == "True", f"{path.name}:{node.lineno}"

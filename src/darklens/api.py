@@ -258,6 +258,4 @@ def demo(
     runs = train("demo", out=out, set=["tiny=true"] if tiny else [], log=log, progress=progress)
     if not all(run.complete for run in runs):
         return runs, None
-    return runs, report(
-        runs, Path(out) / "report.html", title="darklens demo: dark-matter substructure in Model III images"
-    )
+    return runs, report(runs, Path(out) / "report.html", title="darklens demo: dark-matter substructure in Model III images")

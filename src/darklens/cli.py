@@ -25,9 +25,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Resize = Annotated[bool, typer.Option("--resize", help="Accept images of another size, by resampling.")]
 Hdu = Annotated[str | None, typer.Option(help="Extension of a FITS file, by number or name.")]
 Group = Annotated[list[str] | None, typer.Option(help="LABEL=CLASS: what a label in the data counts as; repeatable.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value, dotted keys: --set train.epochs=5; repeatable.")
-]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted keys: --set train.epochs=5; repeatable.")]
 
 
 @app.command()
@@ -95,9 +93,7 @@ def simulate(
             done += rows
             progress(f"simulating {preset}", done, n)
 
-        table = write(
-            preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force, progress=advance
-        )
+        table = write(preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force, progress=advance)
     _show_table(table, as_json)
 
 
@@ -202,9 +198,7 @@ def evaluate(
     opened = api.open_run(run)
     if data is None:
         if opened.metrics is None:
-            raise InputError(
-                f"{run} is not finished and has no metrics: continue it with darklens train --resume {run}"
-            )
+            raise InputError(f"{run} is not finished and has no metrics: continue it with darklens train --resume {run}")
         return _show_metrics({str(run): opened.metrics}, as_json)
     skipped: list[str] = []
     metrics = api.evaluate(
@@ -292,9 +286,7 @@ def _show_table(table: Any, as_json: bool) -> None:
     content = summary(table)
     if as_json:
         return console.show_json(content)
-    console.table(
-        str(table.path), ["", ""], [[k, _short(v)] for k, v in content.items() if v not in (None, {}, [], "")]
-    )
+    console.table(str(table.path), ["", ""], [[k, _short(v)] for k, v in content.items() if v not in (None, {}, [], "")])
     return None
 
 
@@ -314,8 +306,7 @@ def _show_comparison(content: dict, as_json: bool) -> None:
         return console.show_json(content)
     console.metrics_table("metrics with 95% intervals", content["runs"])
     rows = [
-        [f"{p['a']} minus {p['b']}", *(console.interval(p[k]) for k in ("accuracy", "auc_macro", "loss"))]
-        for p in content["pairs"]
+        [f"{p['a']} minus {p['b']}", *(console.interval(p[k]) for k in ("accuracy", "auc_macro", "loss"))] for p in content["pairs"]
     ]
     console.table("paired differences on the same images", ["", "accuracy", "auc_macro", "loss"], rows)
     return None

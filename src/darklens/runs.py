@@ -163,9 +163,7 @@ class Run(Evaluation):
         if existing.is_file() and not force:
             other = _differing(yaml.safe_load(existing.read_text()) or {}, json.loads(json.dumps(recipe)))
             if other:
-                raise InputError(
-                    f"{path} holds a run of another recipe ({other}): choose another --out or give --force"
-                )
+                raise InputError(f"{path} holds a run of another recipe ({other}): choose another --out or give --force")
         elif path.is_dir() and any(path.iterdir()) and not force:
             raise InputError(f"{path} holds something that is not a run: choose another --out or give --force")
         if force:

@@ -11,9 +11,7 @@ def table(request, records, tmp_path) -> Table:
         return Table.from_records(records, pixel_scale=0.05)
     units = {"theta_E": "arcsec"}
     manifest = {"pixel_scale": 0.05, "units": units}
-    with TableWriter(
-        tmp_path / "T", shape=(2, 5, 4), classes=["no_sub", "cdm"], manifest=manifest, rows_per_shard=7
-    ) as w:
+    with TableWriter(tmp_path / "T", shape=(2, 5, 4), classes=["no_sub", "cdm"], manifest=manifest, rows_per_shard=7) as w:
         w.write(records)
     return Table.open(tmp_path / "T")
 

@@ -44,7 +44,7 @@ def test_closed_form_theta_E_of_a_singular_isothermal_sphere(size):
     lens = batch_of({"theta_E": 0.8, "center_x": 0.0, "center_y": 0.0, "gamma1": 0.0, "gamma2": 0.0})
     for source in ((0.0, 0.0), (0.3, 0.1), (-0.1, 0.35)):
         found = LensEncoder(size, PIXEL_SCALE).double().closed_form_theta_E(lensed_gaussian(lens, size, source, 0.15))
-        assert found.item() == pytest.approx(0.8, abs=0.01)
+        assert found.item() == pytest.approx(0.8, abs=PIXEL_SCALE / 4)
 
 
 def test_pixels_approach_the_closed_form_as_they_shrink():
@@ -55,7 +55,7 @@ def test_pixels_approach_the_closed_form_as_they_shrink():
         encoder = LensEncoder((64 * finer, 64 * finer), PIXEL_SCALE / finer).double()
         errors.append(abs(encoder.closed_form_theta_E(image).item() - 0.8))
     assert errors[1] < errors[0] / 4
-    assert errors[1] < 1e-4
+    assert errors[1] < 0.002
 
 
 def test_encoder_starts_at_the_closed_form_and_keeps_its_bounds():

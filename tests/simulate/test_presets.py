@@ -100,9 +100,7 @@ def test_public_no_sub_images_are_reproduced(shared_data, model, name):
                 2 * render(moved, chosen.instrument, chosen.shape, dtype=torch.float64)[0].numpy() - target
             ).ravel() / target.max()
 
-        fits = [
-            least_squares(residual, start) for start in ((0.0, 0.0), (0.2, 0.2), (-0.2, 0.2), (0.2, -0.2), (-0.2, -0.2))
-        ]
+        fits = [least_squares(residual, start) for start in ((0.0, 0.0), (0.2, 0.2), (-0.2, 0.2), (0.2, -0.2), (-0.2, -0.2))]
         assert np.abs(min(fits, key=lambda fit: fit.cost).fun).max() < 1e-5
 
 

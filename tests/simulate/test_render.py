@@ -97,9 +97,7 @@ def test_rendering_is_differentiable():
     scene = preset.population.draw(2, seed=1).to(torch.float64)
     theta = scene.macro[0].theta_E.clone().requires_grad_()
     scene = dataclasses.replace(scene, macro=(dataclasses.replace(scene.macro[0], theta_E=theta), scene.macro[1]))
-    (gradient,) = torch.autograd.grad(
-        render(scene, preset.instrument, (32, 32), dtype=torch.float64).square().sum(), theta
-    )
+    (gradient,) = torch.autograd.grad(render(scene, preset.instrument, (32, 32), dtype=torch.float64).square().sum(), theta)
     step = 1e-6
 
     def loss(shift):

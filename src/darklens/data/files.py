@@ -50,9 +50,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}): restore it or make the table again") from error
     if not isinstance(content, dict):
-        raise InputError(
-            f"{path} holds a JSON {type(content).__name__}, not an object: restore it or make the table again"
-        )
+        raise InputError(f"{path} holds a JSON {type(content).__name__}, not an object: restore it or make the table again")
     return content
 
 
@@ -70,9 +68,7 @@ def unreadable(path: Path, error: OSError) -> InputError:
 
 def unwritable(path: Path, error: OSError) -> WorkError:
     """Build the error for a folder that cannot be written; what was finished before is kept."""
-    return WorkError(
-        f"cannot write to {path} ({_why(error)}): free some space or choose another folder, then run it again"
-    )
+    return WorkError(f"cannot write to {path} ({_why(error)}): free some space or choose another folder, then run it again")
 
 
 def _why(error: OSError) -> str:

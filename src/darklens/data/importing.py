@@ -194,9 +194,7 @@ def _placed(record: Record, fractions: Mapping[str, float] | None, seed: int) ->
     return record if fractions is None else record.with_(split=split_of(record.content_hash, fractions, seed))
 
 
-def _counted(
-    records: Iterator[Record], tally: Tally, total: int, progress: Callable[[int, int], None] | None
-) -> Iterator[Record]:
+def _counted(records: Iterator[Record], tally: Tally, total: int, progress: Callable[[int, int], None] | None) -> Iterator[Record]:
     for record in records:
         tally.add(record)
         if progress is not None:
@@ -210,9 +208,7 @@ def _pass_over(records: Iterator[Record], writer: TableWriter) -> None:
     for row, id_ in enumerate(done):
         record = next(records, None)
         if record is None or record.id != id_:
-            raise InputError(
-                f"{writer.path} was begun from other files (row {row} was {id_}): give --force to start anew"
-            )
+            raise InputError(f"{writer.path} was begun from other files (row {row} was {id_}): give --force to start anew")
     if writer.complete:
         for _ in records:
             raise InputError(f"{writer.path} was imported before there were more files: give --force to start anew")

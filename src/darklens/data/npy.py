@@ -136,9 +136,7 @@ def _choose(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], path:
         return images[0]
     if not members:
         raise InputError(f"{path} holds no array: give a file that numpy.savez wrote")
-    raise InputError(
-        f"{path} holds {len(members)} arrays, none named image: choose one of {', '.join(members)} by --key"
-    )
+    raise InputError(f"{path} holds {len(members)} arrays, none named image: choose one of {', '.join(members)} by --key")
 
 
 def _rank(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> int:
@@ -149,9 +147,7 @@ def _rank(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> int:
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> tuple[np.ndarray, dict[str, float]]:
     if member.file_size > NPZ_BYTES_AT_MOST:
-        raise InputError(
-            f"{name} unpacks to {member.file_size} bytes, the limit is {NPZ_BYTES_AT_MOST}: save it as .npy"
-        )
+        raise InputError(f"{name} unpacks to {member.file_size} bytes, the limit is {NPZ_BYTES_AT_MOST}: save it as .npy")
     with archive.open(member) as file:
         shape, fortran, dtype = _header(file, name)
         data = file.read()

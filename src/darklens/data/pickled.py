@@ -103,9 +103,7 @@ def read_object_array(data: bytes, name: str) -> list:
             "so save the image with numpy.save as float32"
         ) from None
     except Exception as error:  # a pickle can break the machine in any way it likes
-        raise InputError(
-            f"{name} holds a damaged pickle ({type(error).__name__}): download or write it again"
-        ) from None
+        raise InputError(f"{name} holds a damaged pickle ({type(error).__name__}): download or write it again") from None
     if not isinstance(found, _Array) or found.items is None:
         raise InputError(f"{name} holds a pickle that is no object array: save the image with numpy.save as float32")
     return [item.array if isinstance(item, _Array) else item for item in found.items]

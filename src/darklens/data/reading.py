@@ -215,8 +215,6 @@ def _read_file(file: File, options: Options) -> Iterator[Record]:
     try:
         for record in format_of(file.path, look_inside=True).read(file.path, options):
             partner = {"low_resolution": str(file.low_resolution)} if file.low_resolution else {}
-            yield record.with_(
-                id=file.id + record.id, label=file.label, split=file.split, metadata=record.metadata | partner
-            )
+            yield record.with_(id=file.id + record.id, label=file.label, split=file.split, metadata=record.metadata | partner)
     except OSError as error:
         raise unreadable(file.path, error) from error

@@ -24,9 +24,7 @@ def column_schema(truth: Sequence[str], units: Mapping[str, str]) -> pa.Schema:
     """Return the schema of all columns but the image."""
     for name in truth:
         if name in RESERVED:
-            raise InputError(
-                f"a truth column cannot be called {name!r}: the table has a column of that name; rename it"
-            )
+            raise InputError(f"a truth column cannot be called {name!r}: the table has a column of that name; rename it")
     fields = [
         pa.field("id", pa.string(), nullable=False),
         pa.field("label", pa.dictionary(pa.int32(), pa.string())),

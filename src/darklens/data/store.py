@@ -93,9 +93,7 @@ class ShardStore:
                 raise unreadable(file, error) from error
             raise _damaged(file) from error
         if footer.num_rows != rows:
-            raise InputError(
-                f"{file} holds {footer.num_rows} rows where the manifest says {rows}: make the table again"
-            )
+            raise InputError(f"{file} holds {footer.num_rows} rows where the manifest says {rows}: make the table again")
         return footer
 
     def _open(self, shard: int) -> pq.ParquetFile:
@@ -127,9 +125,7 @@ class ShardStore:
         parts = [chunk.storage.flatten().to_numpy() for chunk in column.chunks]
         pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if pixels.size != len(column) * int(np.prod(self.shape)):
-            raise InputError(
-                f"{self._files[shard]} holds images of another size than {self.shape}: make the table again"
-            )
+            raise InputError(f"{self._files[shard]} holds images of another size than {self.shape}: make the table again")
         images = pixels.reshape(-1, *self.shape)
         self._last = (index, images)
         return images

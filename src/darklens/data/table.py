@@ -48,9 +48,7 @@ class Table:
         rows: rows of the store that belong to it; None for all.
     """
 
-    def __init__(
-        self, store: MemoryStore | ShardStore, manifest: dict[str, Any], rows: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, store: MemoryStore | ShardStore, manifest: dict[str, Any], rows: np.ndarray | None = None) -> None:
         self._store = store
         self._rows = rows
         self.manifest = manifest
@@ -70,9 +68,7 @@ class Table:
         """
         path = Path(path)
         if not os.path.isfile(path / MANIFEST):
-            raise InputError(
-                f"{path} is not a table (it has no {MANIFEST}): give a folder that darklens wrote, or import it"
-            )
+            raise InputError(f"{path} is not a table (it has no {MANIFEST}): give a folder that darklens wrote, or import it")
         manifest = read_manifest(path)
         if not manifest["complete"] and not allow_incomplete:
             done = sum(shard["rows"] for shard in manifest["shards"])
@@ -261,9 +257,7 @@ class Table:
             chosen = wanted[np.isin(wanted, chosen)]
         if not len(chosen):
             splits = sorted({str(s) for s in self.splits})
-            raise InputError(
-                f"no row has split {split!r} and class {label!r}: the splits are {splits}, the classes {self.classes}"
-            )
+            raise InputError(f"no row has split {split!r} and class {label!r}: the splits are {splits}, the classes {self.classes}")
         part = {"split": split, "label": label, "rows": None if rows is None else len(chosen)}
         selection = {k: v for k, v in part.items() if v is not None}
         manifest = self.manifest | {"rows": len(chosen), "selection": [*self.manifest.get("selection", []), selection]}
@@ -384,12 +378,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     manifest = read_json(path / MANIFEST)
     missing = {"schema_version", "shape", "classes", "rows", "complete", "shards"} - set(manifest)
     if missing:
-        raise InputError(
-            f"{path / MANIFEST} is not a table's (it lacks {', '.join(sorted(missing))}): give another folder"
-        )
+        raise InputError(f"{path / MANIFEST} is not a table's (it lacks {', '.join(sorted(missing))}): give another folder")
     if manifest["schema_version"] > SCHEMA_VERSION:
         version = manifest["schema_version"]
-        raise InputError(
-            f"{path} has schema version {version}, this darklens reads up to {SCHEMA_VERSION}: update darklens"
-        )
+        raise InputError(f"{path} has schema version {version}, this darklens reads up to {SCHEMA_VERSION}: update darklens")
     return manifest

@@ -126,11 +126,7 @@ class TableWriter:
             if not resume:
                 raise InputError(f"{self.path} already holds a table: choose another folder or give --force")
             self._continue(old)
-        elif (
-            not force
-            and old is None
-            and any(p for p in self.path.iterdir() if p.suffix != TEMPORARY or not _is_ours(p))
-        ):
+        elif not force and old is None and any(p for p in self.path.iterdir() if p.suffix != TEMPORARY or not _is_ours(p)):
             raise InputError(f"{self.path} holds something that is not a table: choose another folder or give --force")
         else:
             (self.path / MANIFEST).unlink(missing_ok=True)
@@ -185,9 +181,7 @@ class TableWriter:
     def _write_records(self, records: list[Record]) -> None:
         for record in records:
             if record.image.shape != self.shape:
-                raise InputError(
-                    f"{record.id} has shape {record.image.shape}, the table {self.shape}: resize or leave it out"
-                )
+                raise InputError(f"{record.id} has shape {record.image.shape}, the table {self.shape}: resize or leave it out")
         names = self._truth if self._truth is not None else dict.fromkeys(n for r in records for n in r.truth)
         extra = sorted({name for record in records for name in record.truth} - set(names))
         self.write_columns(
@@ -219,13 +213,9 @@ class TableWriter:
             InputError: shapes or lengths do not fit, or a pixel is not finite.
             WorkError: the disk is full; what is already safe is kept.
         """
-        images = np.array(
-            images, dtype=np.float32, order="C"
-        )  # a copy: the caller may reuse its buffer before it is written
+        images = np.array(images, dtype=np.float32, order="C")  # a copy: the caller may reuse its buffer before it is written
         if images.shape != (len(ids), *self.shape):
-            raise InputError(
-                f"images have shape {images.shape} where {(len(ids), *self.shape)} is due: check the batch"
-            )
+            raise InputError(f"images have shape {images.shape} where {(len(ids), *self.shape)} is due: check the batch")
         self._check(ids, images)
         self._truth = list(truth) if self._truth is None else self._truth
         schema = column_schema(self._truth, self._manifest["units"])
@@ -239,9 +229,7 @@ class TableWriter:
     def _check(self, ids: Sequence[str], images: np.ndarray) -> None:
         rows, asked = self.rows_done + self._rows_in_shard + self._waiting + len(ids), self._manifest["rows"]
         if self.complete or (asked is not None and rows > asked):
-            raise InputError(
-                f"{self.path} is a table of {asked} rows, {rows} were given: ask for more when you make it"
-            )
+            raise InputError(f"{self.path} is a table of {asked} rows, {rows} were given: ask for more when you make it")
         if not np.isfinite(images).all():
             bad = int(np.argmin(np.isfinite(images).all(axis=(1, 2, 3))))
             count = int(np.count_nonzero(~np.isfinite(images[bad])))
@@ -326,9 +314,7 @@ class TableWriter:
     def __enter__(self) -> TableWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
             self.close()
         else:
@@ -346,9 +332,7 @@ def _lock(path: Path) -> int | None:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(folder)
-        raise InputError(
-            f"{path} is being written by another process: wait for it, or choose another folder"
-        ) from error
+        raise InputError(f"{path} is being written by another process: wait for it, or choose another folder") from error
     except OSError:  # a file system without locks
         os.close(folder)
         return None

@@ -23,9 +23,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     if not labels.size or not np.isfinite(logits).all():
-        raise InputError(
-            f"temperature cannot be fitted on {labels.size} images with logits that must be finite: check validation"
-        )
+        raise InputError(f"temperature cannot be fitted on {labels.size} images with logits that must be finite: check validation")
 
     def loss(log_t: float) -> float:
         return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(labels.size), labels].mean()

@@ -38,9 +38,7 @@ def compare_predictions(named: Mapping[str, tuple[Mapping[str, np.ndarray], Sequ
                 "evaluate both on the same data"
             )
         if (a["label"][order_a] != b["label"][order_b]).any():
-            raise InputError(
-                f"{name_a} and {name_b} have different labels for the same images: evaluate both on the same data"
-            )
+            raise InputError(f"{name_a} and {name_b} have different labels for the same images: evaluate both on the same data")
         index = {name: i for i, name in enumerate(classes_a)}
         labels = np.array([index[v] for v in a["label"][order_a]])
         first, second = (np.stack([p[c][order] for c in classes_a], 1) for p, order in ((a, order_a), (b, order_b)))

@@ -35,9 +35,7 @@ def area_under_roc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
     Returns:
         `(B,)`; NaN where a weighting leaves no positive or no negative.
     """
-    true, false = (
-        np.concatenate([np.zeros((len(weights), 1)), part], axis=1) for part in _steps(scores, positive, weights)
-    )
+    true, false = (np.concatenate([np.zeros((len(weights), 1)), part], axis=1) for part in _steps(scores, positive, weights))
     area = (0.5 * (true[:, 1:] + true[:, :-1]) * np.diff(false, axis=1)).sum(1)
     return _ratio(area, true[:, -1] * false[:, -1])
 

@@ -104,7 +104,7 @@ def save_training_figures(
         figure,
         "features.png",
         "What the first convolution sees",
-        f"An image of each class (left) and its first {columns} of {maps.shape[1]} feature maps, each on its own scale around zero.",
+        f"An image of each class (left) and its first {columns} of {maps.shape[1]} feature maps, each on its own scale.",
         f"Feature maps of the first convolution for {', '.join(names)}",
     )
 
@@ -158,7 +158,7 @@ def _examples(
         figure,
         "examples.png",
         "Example images",
-        f"The first {PER_CLASS} images of each class in the test set (first band), asinh stretch, colour bars in the unit of the data"
+        f"The first {PER_CLASS} images of each class in the test set (first band), asinh stretch, colour bars in the data's unit"
         + (f' ({unit}); the white bar is 1".' if pixel_scale else f" ({unit})."),
         f"{len(chosen)} lens images of the classes {', '.join(classes)}",
     )
@@ -179,9 +179,7 @@ def _mistakes(
     chosen = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:MISTAKES]
     if not len(chosen):
         return
-    titles = [
-        f"{classes[labels[i]]} taken for {classes[predicted[i]]}\nat {probabilities[i].max():.3f}" for i in chosen
-    ]
+    titles = [f"{classes[labels[i]]} taken for {classes[predicted[i]]}\nat {probabilities[i].max():.3f}" for i in chosen]
     rows = -(-len(chosen) // PER_CLASS)
     figure = new_figure(2.45 * PER_CLASS, 2.45 * rows)
     figures.plot_gallery(

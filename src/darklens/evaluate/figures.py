@@ -81,9 +81,7 @@ def plot_confusion(ax: Axes, matrix: Sequence[Sequence[int]], classes: Sequence[
         spine.set_visible(False)
 
 
-def plot_reliability(
-    ax: Axes, probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, Any], bins: int = 10
-) -> None:
+def plot_reliability(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, Any], bins: int = 10) -> None:
     """Draw accuracy against confidence with binomial errors, and how many images have which confidence."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -114,9 +112,7 @@ def plot_reliability(
 def plot_history(axes: Sequence[Axes], history: Sequence[dict[str, float]]) -> None:
     """Draw loss, accuracy and learning rate against the epoch, on three axes."""
     epochs = [row["epoch"] for row in history]
-    axes[0].plot(
-        epochs, [row["train_loss"] for row in history], color=COLOURS[0], marker="o", markersize=3, label="training"
-    )
+    axes[0].plot(epochs, [row["train_loss"] for row in history], color=COLOURS[0], marker="o", markersize=3, label="training")
     axes[0].plot(
         epochs,
         [row["val_loss"] for row in history],
@@ -151,9 +147,7 @@ def show_image(
 
     low, high = float(image.min()), float(image.max())
     width = max((high - low) * 0.05, np.finfo(np.float32).tiny)
-    drawn = ax.imshow(
-        image, origin="lower", cmap=SKY_MAP, norm=AsinhNorm(width, vmin=low, vmax=high if high > low else low + 1)
-    )
+    drawn = ax.imshow(image, origin="lower", cmap=SKY_MAP, norm=AsinhNorm(width, vmin=low, vmax=high if high > low else low + 1))
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_title(title, fontsize=8.5, color=INK)
@@ -197,6 +191,4 @@ def plot_feature_maps(axes: np.ndarray, maps: np.ndarray) -> None:
 def _interval(number: dict[str, Any]) -> str:
     if number["value"] is None:
         return "-"
-    return f"{number['value']:.4f}" + (
-        f" [{number['low']:.4f}, {number['high']:.4f}]" if number["low"] is not None else ""
-    )
+    return f"{number['value']:.4f}" + (f" [{number['low']:.4f}, {number['high']:.4f}]" if number["low"] is not None else "")

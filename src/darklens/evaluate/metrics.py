@@ -66,14 +66,12 @@ def classification_metrics(
     result: dict[str, Any] = {key: _number(values[key][0], spread[key], labels.size, level) for key in SCALARS}
     for key in PER_CLASS:
         result[key] = {
-            name: _number(values[key][0, k], spread[key][:, k], int((labels == k).sum()), level)
-            for k, name in enumerate(classes)
+            name: _number(values[key][0, k], spread[key][:, k], int((labels == k).sum()), level) for k, name in enumerate(classes)
         }
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (labels, probabilities.argmax(1)), 1)
     notes = [
-        f"class {name!r} does not occur in these labels: its figures are null and the means are over the others"
-        for name in absent
+        f"class {name!r} does not occur in these labels: its figures are null and the means are over the others" for name in absent
     ]
     return result | {
         "confusion_matrix": counts.tolist(),
@@ -152,9 +150,7 @@ def _resampled(probabilities: np.ndarray, labels: np.ndarray, n_boot: int, seed:
     for start in range(0, n_boot, BLOCK):
         weights = np.zeros((min(BLOCK, n_boot - start), len(labels)))
         for members in groups:
-            weights[:, members] = rng.multinomial(
-                len(members), np.full(len(members), 1 / len(members)), size=len(weights)
-            )
+            weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=len(weights))
         parts.append(_measure(probabilities, labels, weights))
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 

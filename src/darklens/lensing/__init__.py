@@ -4,7 +4,7 @@ from darklens.lensing.base import Light, Mass
 from darklens.lensing.cosmology import Cosmology
 from darklens.lensing.critical import caustics, critical_curves
 from darklens.lensing.epl import EPL
-from darklens.lensing.lens_equation import deflection, jacobian, magnification, residual, solve_images, trace
+from darklens.lensing.lens_equation import jacobian, magnification, residual, solve_images, trace
 from darklens.lensing.point_mass import PointMass, PointMasses
 from darklens.lensing.profiles import LIGHTS, MASSES
 from darklens.lensing.sersic import Sersic, SersicEllipse
@@ -30,7 +30,6 @@ __all__ = [
     "Vortex",
     "caustics",
     "critical_curves",
-    "deflection",
     "jacobian",
     "magnification",
     "residual",

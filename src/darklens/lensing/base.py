@@ -1,18 +1,31 @@
 """What every profile is, and how parameters meet coordinates.
 
-Coordinates `x`, `y` are `(..., H, W)` in arcsec: the last two axes are the image grid. A parameter that is a number or a 0-d
-tensor serves everything; one of shape `(*batch)` gets two axes at its end and so serves the leading batch:
+Coordinates `x`, `y` are `(..., H, W)` in arcsec: the last two axes are the image grid. They need only broadcast: an open grid,
+x of `(1, W)` and y of `(H, 1)`, gives the same as a full one and is faster. A parameter that is a number or a 0-d tensor serves
+everything; one of shape `(*batch)` gets two axes at its end and so serves the leading batch:
 `SIE(theta_E=(B,), ...).deflection(x of (H, W), ...)` gives `(B, H, W)`.
+
+Ellipticity is `e = (1-q)/(1+q)`, `(e1, e2) = e (cos, sin) 2phi`. No formula here needs q or phi: with `z = x + iy` and
+`epsilon = e1 + i e2`, the map `w = z - epsilon conj(z)` makes circles of ellipses (`ellipse`). So every profile has the right
+gradient where the ellipticity is zero and phi means nothing.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
 Parameter = Tensor | float
+
+CORE = 1e-16
+"""Square of 1e-8 arcsec. Nearer than this to a singular centre a deflection goes to zero, its mean over all directions."""
+
+FLAT = 2e-4
+"""Least `1 - e^2`: an ellipticity of one or more would be a flat line."""
 
 
 def spread(parameter: Parameter) -> Parameter:
@@ -22,33 +35,28 @@ def spread(parameter: Parameter) -> Parameter:
     return parameter
 
 
-def sqrt(value: Parameter) -> Parameter:
-    """Square root of a number or a tensor."""
-    return value.sqrt() if isinstance(value, Tensor) else value**0.5
+def as_tensor(parameter: Parameter, like: Tensor) -> Tensor:
+    """Return a parameter, spread, as a tensor of the precision and on the device of the coordinates."""
+    return torch.as_tensor(spread(parameter), dtype=like.dtype, device=like.device)
 
 
-def safe_sqrt(square: Tensor) -> Tensor:
-    """Square root that is zero with a zero gradient at zero, where the plain one has an infinite one."""
-    zero = square <= 0
-    return torch.where(zero, torch.zeros_like(square), torch.where(zero, torch.ones_like(square), square).sqrt())
+def nonzero(square: Tensor) -> Tensor:
+    """Return squared radii with 1 in place of zero: what divides by them is finite, and so are its gradients."""
+    return threshold(square, CORE, 1.0)
 
 
-def axis_ratio_and_angle(e1: Parameter, e2: Parameter, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the axis ratio q and the cosine and sine of the position angle, `e = (1-q)/(1+q)`, `(e1, e2) = e (cos, sin) 2phi`.
+def ellipse(x: Tensor, y: Tensor, e1: Tensor, e2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `w = z - epsilon conj(z)` and `1 - e^2`; the elliptical radius on the intermediate axis is `|w| / sqrt(1 - e^2)`.
 
-    A circle has no position angle; it gets phi = 0 with finite gradients. An ellipticity of one or more is a flat line: it is
-    held just below, as lenstronomy does.
+    In the frame of the major axis `|w|^2 / (1 - e^2) = q x^2 + y^2/q`.
     """
-    e1 = torch.as_tensor(spread(e1), dtype=like.dtype, device=like.device)
-    e2 = torch.as_tensor(spread(e2), dtype=like.dtype, device=like.device)
-    square = e1 * e1 + e2 * e2
-    e = safe_sqrt(square).clamp_max(0.9999)
-    round_ = square <= 0
-    phi = 0.5 * torch.atan2(
-        torch.where(round_, torch.zeros_like(square), e2 + 0 * e1),
-        torch.where(round_, torch.ones_like(square), e1 + 0 * e2),
-    )
-    return (1 - e) / (1 + e), phi.cos(), phi.sin()
+    wx, wy = (1 - e1) * x - e2 * y, (1 + e1) * y - e2 * x
+    return wx, wy, (1 - e1 * e1 - e2 * e2).clamp_min(FLAT)
+
+
+def zeros(x: Tensor, y: Tensor, *parameters: Parameter) -> Tensor:
+    """Return zeros of the shape that a profile with these parameters gives."""
+    return x.new_zeros(torch.broadcast_shapes(x.shape, y.shape, *(torch.as_tensor(spread(p)).shape for p in parameters)))
 
 
 class Mass(ABC):
@@ -58,12 +66,16 @@ class Mass(ABC):
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reduced deflection `(alpha_x, alpha_y)` in arcsec."""
 
+    @abstractmethod
+    def potential(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the lensing potential in arcsec^2, whose gradient is the deflection."""
+
     def hessian(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the second derivatives of the potential `(psi_xx, psi_xy, psi_yy)`, by differentiating the deflection."""
         return hessian(self.deflection, x, y)
 
     def convergence(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the convergence `kappa = (psi_xx + psi_yy) / 2`; profiles with a closed form give it instead."""
+        """Return `kappa = (psi_xx + psi_yy) / 2`, by differentiating the deflection; a closed form takes its place."""
         psi_xx, _, psi_yy = self.hessian(x, y)
         return 0.5 * (psi_xx + psi_yy)
 
@@ -76,14 +88,13 @@ class Light(ABC):
         """Return the surface brightness at these positions."""
 
 
-def hessian(deflection, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Differentiate a deflection field `(x, y) -> (alpha_x, alpha_y)`.
+def hessian(deflection: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Differentiate a deflection field `(x, y) -> (alpha_x, alpha_y)`; return `(psi_xx, psi_xy, psi_yy)`.
 
     Forward mode: two passes give all derivatives, whatever the size of the grid.
     """
-    x, y = (
-        t.contiguous() for t in torch.broadcast_tensors(x, y)
-    )  # forward mode refuses the shared memory of a mesh grid
+    # forward mode refuses the shared memory of a mesh grid
+    x, y = (t.contiguous() for t in torch.broadcast_tensors(x, y))
     one, zero = torch.ones_like(x), torch.zeros_like(x)
     _, (xx, xy) = torch.func.jvp(deflection, (x, y), (one, zero))
     _, (_, yy) = torch.func.jvp(deflection, (x, y), (zero, one))

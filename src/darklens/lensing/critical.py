@@ -8,30 +8,38 @@ import numpy as np
 import torch
 
 from darklens.lensing.base import Mass
-from darklens.lensing.lens_equation import jacobian, trace
+from darklens.lensing.lens_equation import jacobian, search_grid, trace
+
+CAP = 10.0
+"""The determinant is held within +-CAP: towards a singular centre it goes to infinity and would bend the interpolation."""
 
 
 def critical_curves(masses: Sequence[Mass], half_width: float = 3.0, n: int = 400) -> list[np.ndarray]:
     """Return the critical curves as contours of `det(d beta / d theta) = 0`.
 
     Args:
-        masses: unbatched profiles.
+        masses: profiles of one system.
         half_width: half the side of the square that is searched, arcsec.
         n: grid points a side; the curves' error falls as 1/n^2.
 
     Returns:
-        Curves `(K, 2)` float64, arcsec.
+        Curves `(K, 2)` float64, arcsec. A singular isothermal centre has no radial critical curve, and so no radial caustic.
+
+    Raises:
+        InputError: a batch of systems, or a grid without cells.
     """
     from contourpy import contour_generator
 
-    axis = torch.linspace(-half_width, half_width, n, dtype=torch.float64)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    x, y = search_grid(masses, half_width, n)
     xx, xy, yy = jacobian(masses, x, y)
-    determinant = (xx * yy - xy * xy).clamp(-10, 10).numpy()  # singular centres would bend the interpolation
-    return contour_generator(axis.numpy(), axis.numpy(), determinant).lines(0.0)
+    determinant = (xx * yy - xy * xy).detach().clamp(-CAP, CAP)
+    return contour_generator(x.numpy(), y.numpy(), determinant.numpy()).lines(0.0)
 
 
 def caustics(masses: Sequence[Mass], half_width: float = 3.0, n: int = 400) -> list[np.ndarray]:
-    """Return the caustics: the critical curves, traced to the source plane, `(K, 2)` float64 in arcsec."""
+    """Return the caustics: the critical curves, traced to the source plane, `(K, 2)` float64 in arcsec.
+
+    Args and errors are those of `critical_curves`.
+    """
     curves = [torch.from_numpy(curve) for curve in critical_curves(masses, half_width, n)]
-    return [torch.cat(trace(masses, curve[:, :1], curve[:, 1:]), 1).numpy() for curve in curves]
+    return [torch.cat(trace(masses, curve[:, :1], curve[:, 1:]), 1).detach().numpy() for curve in curves]

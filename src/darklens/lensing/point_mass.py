@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darklens.lensing.base import Mass, Parameter, spread
+from darklens.lensing.base import CORE, Mass, Parameter, nonzero, spread, zeros
 
 
 @dataclass(frozen=True)
@@ -18,32 +18,26 @@ class PointMass(Mass):
         theta_E: Einstein radius, arcsec.
         center_x: arcsec.
         center_y: arcsec.
-
-    The deflection at the very point, which has no direction, is zero.
     """
 
     theta_E: Parameter
     center_x: Parameter = 0.0
     center_y: Parameter = 0.0
 
-    def _square(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, y = x - spread(self.center_x), y - spread(self.center_y)
-        square = x * x + y * y
-        return x, y, square + (square == 0)
-
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the reduced deflection."""
-        x, y, square = self._square(x, y)
-        scale = spread(self.theta_E) ** 2 / square
+        """Return the reduced deflection; zero at the very point, where it has no direction."""
+        x, y = x - spread(self.center_x), y - spread(self.center_y)
+        scale = spread(self.theta_E) ** 2 / nonzero(x * x + y * y)
         return scale * x, scale * y
 
     def potential(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the lensing potential, arcsec^2, zero at one arcsec from the point."""
-        return 0.5 * spread(self.theta_E) ** 2 * self._square(x, y)[2].log()
+        """Return the lensing potential, arcsec^2: zero at one arcsec from the point, held where r is 1e-8 arcsec."""
+        x, y = x - spread(self.center_x), y - spread(self.center_y)
+        return 0.5 * spread(self.theta_E) ** 2 * (x * x + y * y).clamp_min(CORE).log()
 
     def convergence(self, x: Tensor, y: Tensor) -> Tensor:
         """Return zero: the mass sits in one point."""
-        return torch.zeros_like(self.potential(x, y))
+        return zeros(x, y, self.theta_E, self.center_x, self.center_y)
 
 
 @dataclass(frozen=True)
@@ -64,26 +58,18 @@ class PointMasses(Mass):
 
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reduced deflection."""
-        strength = self.theta_E.square()
-        alpha_x, alpha_y = torch.zeros_like(x), torch.zeros_like(x)
-        for n in range(self.theta_E.shape[-1]):
-            dx, dy = x - spread(self.center_x[..., n]), y - spread(self.center_y[..., n])
-            scale = spread(strength[..., n]) / torch.addcmul(dx * dx, dy, dy).clamp_min(TINY)
+        alpha_x = alpha_y = self.convergence(x, y)
+        for strength, px, py in zip(*(p.unbind(-1) for p in (self.theta_E.square(), self.center_x, self.center_y)), strict=True):
+            dx, dy = x - spread(px), y - spread(py)
+            scale = spread(strength) / nonzero(dx * dx + dy * dy)
             alpha_x, alpha_y = torch.addcmul(alpha_x, scale, dx), torch.addcmul(alpha_y, scale, dy)
         return alpha_x, alpha_y
 
     def potential(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the lensing potential, arcsec^2."""
-        return sum((point.potential(x, y) for point in self._points()), torch.zeros_like(x))
+        points = zip(*(p.unbind(-1) for p in (self.theta_E, self.center_x, self.center_y)), strict=True)
+        return sum((PointMass(*point).potential(x, y) for point in points), self.convergence(x, y))
 
     def convergence(self, x: Tensor, y: Tensor) -> Tensor:
         """Return zero: the masses sit in points."""
-        return torch.zeros_like(self.deflection(x, y)[0])
-
-    def _points(self) -> list[PointMass]:
-        n = range(self.theta_E.shape[-1])
-        return [PointMass(self.theta_E[..., i], self.center_x[..., i], self.center_y[..., i]) for i in n]
-
-
-TINY = 1e-24
-"""Square of the smallest distance in arcsec^2; only a pixel that hits a point exactly is nearer, and its deflection is zero."""
+        return zeros(x, y, self.theta_E.sum(-1))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from darklens.lensing.base import Mass, Parameter, spread
+from darklens.lensing.base import Mass, Parameter, spread, zeros
 
 
 @dataclass(frozen=True)
@@ -33,4 +32,4 @@ class Shear(Mass):
 
     def convergence(self, x: Tensor, y: Tensor) -> Tensor:
         """Return zero."""
-        return torch.zeros_like(self.potential(x, y))
+        return zeros(x, y, self.gamma1, self.gamma2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darklens.lensing.base import Mass, Parameter, spread
+from darklens.lensing.base import CORE, Mass, Parameter, as_tensor, spread, zeros
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,9 @@ class Vortex(Mass):
     """A uniform string of half-length L: the limit of many point masses in a row with `sum theta_i^2 = theta_v^2`.
 
     Along x: `alpha_x = theta_v^2/(4L) ln[((x+L)^2 + y^2)/((x-L)^2 + y^2)]`,
-    `alpha_y = theta_v^2/(2L) [atan((x+L)/y) - atan((x-L)/y)]`; the bracket is the angle under which the string is seen, and
-    is computed as one arc tangent of two arguments, exact for y -> 0 and without the cancellation of a difference.
+    `alpha_y = theta_v^2/(2L) [atan((x+L)/y) - atan((x-L)/y)]`. The bracket is the angle under which the string is seen; as one
+    arc tangent of two arguments it is exact for y -> 0 and has no difference to cancel. The logarithm is taken as
+    `ln(1 + 4Lx/near^2)`, which keeps its digits far from the string.
 
     Args:
         theta_v: Einstein radius of the whole mass, arcsec.
@@ -32,29 +33,35 @@ class Vortex(Mass):
     center_x: Parameter = 0.0
     center_y: Parameter = 0.0
 
-    def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the reduced deflection."""
-        length = torch.as_tensor(spread(self.half_length), dtype=x.dtype, device=x.device)
-        angle = torch.as_tensor(spread(self.angle), dtype=x.dtype, device=x.device)
+    def _frame(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        angle, length = as_tensor(self.angle, x), as_tensor(self.half_length, x)
         cos, sin = angle.cos(), angle.sin()
         x, y = x - spread(self.center_x), y - spread(self.center_y)
-        x, y = cos * x + sin * y, cos * y - sin * x
-        near, far = (x - length) ** 2 + y * y, (x + length) ** 2 + y * y
-        strength = spread(self.theta_v) ** 2 / length
-        # ln(far/near) = ln(1 + 4Lx/near), which keeps its digits far from the string; mirrored for x < 0, where it would lose them
-        side = torch.where(x < 0, -1.0, 1.0).to(x.dtype)
-        nearer = torch.where(x < 0, far, near).clamp_min(torch.finfo(x.dtype).tiny)
-        ax = 0.25 * strength * side * torch.log1p(4 * length * side * x / nearer)
-        ay = 0.5 * strength * _opening_angle(x, y, length)
+        return cos * x + sin * y, cos * y - sin * x, length, cos, sin
+
+    def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the reduced deflection; on the string itself the mean of its two sides."""
+        x, y, length, cos, sin = self._frame(x, y)
+        per_length = spread(self.theta_v) ** 2 / length
+        near = (x.abs() - length).square() + y * y + CORE
+        ax = 0.25 * per_length * x.sign() * torch.log1p(4 * length * x.abs() / near)
+        ay = 0.5 * per_length * _angle_of_view(x, y, length)
         return cos * ax - sin * ay, sin * ax + cos * ay
+
+    def potential(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the lensing potential, arcsec^2: the integral of `ln r` along the string."""
+        x, y, length, _, _ = self._frame(x, y)
+        ends = [u * (u * u + y * y + CORE).log() for u in (x + length, x - length)]
+        along = 0.5 * (ends[0] - ends[1]) - 2 * length + y * _angle_of_view(x, y, length)
+        return 0.5 * spread(self.theta_v) ** 2 / length * along
 
     def convergence(self, x: Tensor, y: Tensor) -> Tensor:
         """Return zero: the mass sits on a line."""
-        return torch.zeros_like(self.deflection(x, y)[0])
+        return zeros(x, y, self.theta_v, self.half_length, self.angle, self.center_x, self.center_y)
 
 
-def _opening_angle(x: Tensor, y: Tensor, length: Tensor) -> Tensor:
-    """Return the angle under which the string is seen, with the sign of y; zero on the string's own line."""
-    zero = y == 0
-    angle = torch.atan2(2 * length * torch.where(zero, torch.ones_like(y), y), x * x + y * y - length * length)
-    return torch.where(zero, torch.zeros_like(y), angle)
+def _angle_of_view(x: Tensor, y: Tensor, length: Tensor) -> Tensor:
+    """Return the angle under which the string is seen, with the sign of y; zero on the string itself."""
+    on_string = (y == 0) & (x.abs() <= length)
+    across, along = 2 * length * y, y * y + (x - length) * (x + length)
+    return torch.atan2(torch.where(on_string, 0.0, across), torch.where(on_string, 1.0, along))

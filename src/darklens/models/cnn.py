@@ -29,9 +29,7 @@ class CNN(nn.Module):
 
     summary = "plain CNN of 4 convolutions, 0.51 M parameters at 64x64"
 
-    def __init__(
-        self, bands: int = 1, classes: int = 3, size: int | tuple[int, int] = 64, *, dropout: float = 0.2
-    ) -> None:
+    def __init__(self, bands: int = 1, classes: int = 3, size: int | tuple[int, int] = 64, *, dropout: float = 0.2) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise InputError(f"dropout {dropout} is outside [0, 1): give a probability below 1")

@@ -12,8 +12,8 @@ its axis obeys
     theta_E = sum f(I) / sum (f(I) / r)
 
 exactly, up to pixels and noise: along a diameter, brightness is the source's at `b = r - theta_E` on one side and at
-`-b` on the other, so the mean of b with the measure `dr dphi = dA/r` vanishes. `f = I^3` keeps the sky from weighing
-in.
+`-b` on the other, so the mean of b with the measure `dr dphi = dA/r` vanishes. Here f is 1 above `BRIGHT` and 0 below,
+which leaves the sky out: theta_E starts as the harmonic mean radius of the bright pixels.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from darklens.models.relensing import Relensing, pixel_grid
 from darklens.models.resnet18 import ResNet18
 from darklens.models.shapes import check_images, check_size
 
+BRIGHT = 0.15  # of the image's range
 THETA_E_MIN = 0.3  # arcsec
 CENTER_MAX = 0.2  # arcsec
 SHEAR_MAX = 0.3
@@ -151,5 +152,5 @@ class LensEncoder(nn.Module):
 
     def closed_form_theta_E(self, image: Tensor) -> Tensor:
         """Return theta_E (B,) in arcsec of an SIS in the middle of each image (B, H, W); see the module."""
-        weight = image.pow(3) + 1e-9  # a blank image then has a radius, too
+        weight = (image > BRIGHT) + image.new_tensor(1e-9)  # a blank image then has a radius, too
         return weight.sum((1, 2)) / (weight / self.radius).sum((1, 2))

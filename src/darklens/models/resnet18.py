@@ -33,9 +33,7 @@ class ResNet18(nn.Module):
 
     summary = "ResNet-18, 11.17 M parameters"
 
-    def __init__(
-        self, bands: int = 1, classes: int = 3, size: int | tuple[int, int] = 64, *, stem: str = "standard"
-    ) -> None:
+    def __init__(self, bands: int = 1, classes: int = 3, size: int | tuple[int, int] = 64, *, stem: str = "standard") -> None:
         super().__init__()
         if stem not in STEMS:
             raise unknown("stem", stem, STEMS)
@@ -85,9 +83,7 @@ class Block(nn.Module):
 
 def _standard_stem(bands: int) -> nn.Sequential:
     convolution = nn.Conv2d(bands, CHANNELS[0], 7, stride=2, padding=3, bias=False)
-    return nn.Sequential(
-        convolution, nn.BatchNorm2d(CHANNELS[0]), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1)
-    )
+    return nn.Sequential(convolution, nn.BatchNorm2d(CHANNELS[0]), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1))
 
 
 def _fine_stem(bands: int) -> nn.Sequential:

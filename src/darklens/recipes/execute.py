@@ -53,10 +53,7 @@ def execute(
     folders = [out] if len(singles) == 1 else [out / f"{r.model.name}" for r in singles]
     if len(set(folders)) < len(folders):
         raise InputError(f"recipe {recipe.name!r} names a model twice: give each network once")
-    runs = [
-        Run.create(folder, one.model_dump(mode="json"), force=force)
-        for one, folder in zip(singles, folders, strict=True)
-    ]
+    runs = [Run.create(folder, one.model_dump(mode="json"), force=force) for one, folder in zip(singles, folders, strict=True)]
     if all(run.complete for run in runs):
         log(f"{out} is finished: nothing to do (begin anew with --force)")
         return runs

@@ -69,18 +69,14 @@ class Recipe(Strict):
             if model.name not in MODELS:
                 raise unknown("model", model.name, MODELS)
         if (self.data.preset is None) == (self.data.path is None):
-            raise InputError(
-                "recipe data needs either a preset or a path, not both: set one of data.preset and data.path"
-            )
+            raise InputError("recipe data needs either a preset or a path, not both: set one of data.preset and data.path")
 
     def effective(self) -> Recipe:
         """Return the recipe that is really run: itself, or the tiny one."""
         if not self.tiny:
             return self
         data = self.data.model_copy(update={k: min(v, getattr(self.data, k)) for k, v in TINY_ROWS.items()})
-        train = self.train.model_copy(
-            update={"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)}
-        )
+        train = self.train.model_copy(update={"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)})
         return self.model_copy(update={"data": data, "train": train})
 
     def single(self) -> list[Recipe]:
@@ -130,9 +126,7 @@ def _read(source: str | Path) -> dict:
     if not path.is_file():
         raise InputError(f"{path} does not exist: give a recipe's name ({', '.join(names())}) or a YAML file")
     if path.stat().st_size > MAX_BYTES:
-        raise InputError(
-            f"{path} has {path.stat().st_size} bytes and a recipe at most {MAX_BYTES}: is it the right file?"
-        )
+        raise InputError(f"{path} has {path.stat().st_size} bytes and a recipe at most {MAX_BYTES}: is it the right file?")
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -32,9 +32,7 @@ class Splits:
     card: dict
 
 
-def prepare(
-    recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int, int], None], device: str = "cpu"
-) -> Splits:
+def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int, int], None], device: str = "cpu") -> Splits:
     """Simulate or read what the recipe asks for, and take care that no image stands on two sides.
 
     Args:
@@ -47,11 +45,7 @@ def prepare(
     Raises:
         InputError: the data are not what the recipe needs.
     """
-    parts = (
-        _simulated(recipe.data, folder, log, progress, device)
-        if recipe.data.preset
-        else _read(recipe.data, folder, log)
-    )
+    parts = _simulated(recipe.data, folder, log, progress, device) if recipe.data.preset else _read(recipe.data, folder, log)
     first = next(iter(parts.values()))[0]
     task = _task(recipe, first)
     sets = {name: ImageSet.from_table(table, task, rows=rows) for name, (table, rows) in parts.items()}
@@ -71,9 +65,7 @@ def _task(recipe: Recipe, table: Table) -> Classification:
     )
 
 
-def _simulated(
-    data: DataConfig, folder: Path, log: Log, progress: Callable, device: str
-) -> dict[str, tuple[Table, np.ndarray]]:
+def _simulated(data: DataConfig, folder: Path, log: Log, progress: Callable, device: str) -> dict[str, tuple[Table, np.ndarray]]:
     parts = {}
     for offset, name in enumerate(SPLITS):
         n, seed = getattr(data, name), data.seed + offset
@@ -101,9 +93,7 @@ def _read(data: DataConfig, folder: Path, log: Log) -> dict[str, tuple[Table, np
     if not len(rows["train"]):
         return _by_content(data, table, np.arange(len(table)), SPLITS, data.fractions, log)
     if not len(rows["test"]):
-        log(
-            "the data have no test split: their validation split is the test set, and validation is taken from training images"
-        )
+        log("the data have no test split: their validation split is the test set, and validation is taken from training images")
         rows["test"], rows["validation"] = rows["validation"], rows["test"]
     if not len(rows["test"]):
         raise InputError(f"{data.path} has neither a validation nor a test split: give --set data.test_path=PATH")
@@ -135,9 +125,7 @@ def _by_content(
     hashes = [content_hash(image) for batch in table.batches(256, rows=rows) for image in batch["image"]]
     sides = np.array([split_of(h, dict(zip(names, fractions, strict=True)), data.seed) for h in hashes])
     parts = {name: (table, rows[sides == name]) for name in names}
-    log(
-        f"split by image content (seed {data.seed}): " + ", ".join(f"{name} {len(r)}" for name, (_, r) in parts.items())
-    )
+    log(f"split by image content (seed {data.seed}): " + ", ".join(f"{name} {len(r)}" for name, (_, r) in parts.items()))
     return parts
 
 
@@ -150,9 +138,7 @@ def _without_copies(sets: dict[str, ImageSet]) -> tuple[ImageSet, int]:
     hashes = {name: _hashes(images) for name, images in sets.items()}
     shared = set(hashes["validation"]) & set(hashes["test"])
     if shared:
-        raise InputError(
-            f"{len(shared)} images stand both in validation and in test: split again with darklens import --split"
-        )
+        raise InputError(f"{len(shared)} images stand both in validation and in test: split again with darklens import --split")
     held_out = set(hashes["validation"]) | set(hashes["test"])
     keep = np.array([h not in held_out for h in hashes["train"]])
     train = sets["train"]

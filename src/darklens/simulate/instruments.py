@@ -87,9 +87,7 @@ INSTRUMENTS: dict[str, Instrument] = {
     i.name: i
     for i in [
         #         name              pixel  FWHM   zero    sky    read   t     n    gain  from
-        _gaussian(
-            "hst-acs-f814w", 0.05, 0.095, 25.94, 22.0, 4.5, 2028, 1, 2.0, "galcheat; read noise and gain unverified"
-        ),
+        _gaussian("hst-acs-f814w", 0.05, 0.095, 25.94, 22.0, 4.5, 2028, 1, 2.0, "galcheat; read noise and gain unverified"),
         _gaussian("hst-uvis-f814w", 0.04, 0.08, 25.127, 21.83, 3.0, 1380, 1, 1.58, "paltas; FWHM unverified"),
         _gaussian("hst-wfc3-f160w", 0.08, 0.08, 25.96, 22.3, 4.0, 5400, 1, 2.5, "lenstronomy; real FWHM is about 0.15"),
         _gaussian("euclid-vis", 0.101, 0.16, 25.72, 22.3, 4.2, 566, 4, 3.1, "lenstronomy 1.14"),

@@ -22,9 +22,7 @@ class Recording(ABC):
     truth_columns: tuple[str, ...] = ()
 
     @abstractmethod
-    def record(
-        self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator
-    ) -> tuple[np.ndarray, dict[str, float]]:
+    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
         """Record one image.
 
         Args:
@@ -43,14 +41,10 @@ class Exposure(Recording):
 
     truth_columns = ("exposure",)
 
-    def record(
-        self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator
-    ) -> tuple[np.ndarray, dict[str, float]]:
+    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
         """Record one sky-subtracted image in e-/s."""
         t, sky = instrument.total_exposure, instrument.sky_per_pixel
-        counts = rng.poisson((flux + sky) * t) + rng.normal(
-            0.0, instrument.read_noise * instrument.n_exposures**0.5, flux.shape
-        )
+        counts = rng.poisson((flux + sky) * t) + rng.normal(0.0, instrument.read_noise * instrument.n_exposures**0.5, flux.shape)
         return counts / t - sky, {"exposure": t}
 
 
@@ -63,9 +57,7 @@ class NoiseFree(Recording):
 
     factor: float = 1.0
 
-    def record(
-        self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator
-    ) -> tuple[np.ndarray, dict[str, float]]:
+    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
         """Return the flux times the factor."""
         return flux * self.factor, {}
 
@@ -82,9 +74,7 @@ class DeepLenseSimCounts(Recording):
     unit = "counts"
     truth_columns = ("exposure",)
 
-    def record(
-        self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator
-    ) -> tuple[np.ndarray, dict[str, float]]:
+    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
         """Record one image in counts."""
         t = 10.0 ** rng.uniform(*self.log10_exposure)
         poisson = rng.standard_normal(flux.shape) * np.sqrt(np.maximum(flux, 0.0) / t)
@@ -99,9 +89,7 @@ class SkyCountsMinMax(Recording):
     sky: float = 10.0
     unit = "min-max"
 
-    def record(
-        self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator
-    ) -> tuple[np.ndarray, dict[str, float]]:
+    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
         """Record one min-max scaled image."""
         counts = rng.poisson(flux + self.sky)
         low, high = counts.min(), counts.max()

@@ -55,9 +55,7 @@ class Population(ABC):
         """
         rows = range(start, start + n)
         labels = tuple(self.classes[row % len(self.classes)] for row in rows)
-        systems = [
-            self.draw_system(label, row_generator(seed, row, "scene")) for label, row in zip(labels, rows, strict=True)
-        ]
+        systems = [self.draw_system(label, row_generator(seed, row, "scene")) for label, row in zip(labels, rows, strict=True)]
         return self._stack(systems, labels, seed, tuple(rows))
 
     def _stack(self, systems: list[System], labels: tuple[str, ...], seed: int, rows: tuple[int, ...]) -> Scene:
@@ -260,9 +258,7 @@ class CommonTest(Population):
         perturbers, extra = self._substructure(label, theta_e, rng)
         return System(lens, shear, source, perturbers, truth | extra)
 
-    def _substructure(
-        self, label: str, theta_e: float, rng: np.random.Generator
-    ) -> tuple[np.ndarray, dict[str, float]]:
+    def _substructure(self, label: str, theta_e: float, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
         if label == "sphere":
             mass, fraction = self.m_sub.draw(rng, self.n_sub), self.f_sub.draw(rng)
             r, angle = self.r_sub.draw(rng, self.n_sub), ANGLE.draw(rng, self.n_sub)

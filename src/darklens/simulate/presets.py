@@ -57,9 +57,7 @@ class Preset:
         flux = render(scene, self.instrument, self.shape, device=device).double().cpu().numpy()
         images, extra = np.empty((len(scene), 1, *self.shape), np.float32), []
         for i, row in enumerate(scene.rows):
-            images[i, 0], more = self.recording.record(
-                flux[i], self.instrument, row_generator(scene.seed, row, "noise")
-            )
+            images[i, 0], more = self.recording.record(flux[i], self.instrument, row_generator(scene.seed, row, "noise"))
             extra.append(more)
         return images, scene.truth | {k: np.array([e[k] for e in extra]) for k in extra[0]}
 
@@ -93,9 +91,7 @@ def _amplitude(magnitude: float, instrument: Instrument) -> float:
 
 
 # The public files carry the VIS zero point of older lenstronomy releases.
-_EUCLID_AS_PUBLISHED = replace(
-    INSTRUMENTS["euclid-vis"], zero_point=24.0, origin="lenstronomy before 1.12: zero point 24.0"
-)
+_EUCLID_AS_PUBLISHED = replace(INSTRUMENTS["euclid-vis"], zero_point=24.0, origin="lenstronomy before 1.12: zero point 24.0")
 _EUCLID, _F160W = INSTRUMENTS["euclid-vis"], INSTRUMENTS["hst-wfc3-f160w"]
 _MODEL_I = Instrument("deeplense-model-i", 0.05, GaussianPSF(0.087, truncation=3.0), origin="DeepLenseSim")
 _COMMON = Instrument("common-test", 0.05, GaussianPSF(0.086 * FWHM_PER_SIGMA), origin="measured on official images")

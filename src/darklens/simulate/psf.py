@@ -92,9 +92,7 @@ class TabulatedPSF(PSF):
         if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
             raise InputError(f"PSF kernel of shape {kernel.shape}: both sides must be odd; crop or pad it by one pixel")
         if not np.isfinite(kernel).all() or kernel.sum() <= 0:
-            raise InputError(
-                f"PSF kernel with sum {kernel.sum()}: it must be finite with a positive sum; repair the file"
-            )
+            raise InputError(f"PSF kernel with sum {kernel.sum()}: it must be finite with a positive sum; repair the file")
         object.__setattr__(self, "kernel", kernel / kernel.sum())
 
     def margin(self, pixel_scale: float) -> int:

@@ -32,9 +32,7 @@ def pixel_grid(
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Return x and y in arcsec of the pixel centres, each `(H + 2 margin, W + 2 margin)`, zero at the field's centre."""
-    rows, columns = (
-        (torch.arange(-margin, n + margin, dtype=torch.float64) - (n - 1) / 2) * pixel_scale for n in shape
-    )
+    rows, columns = ((torch.arange(-margin, n + margin, dtype=torch.float64) - (n - 1) / 2) * pixel_scale for n in shape)
     y, x = torch.meshgrid(rows.to(device, dtype), columns.to(device, dtype), indexing="ij")
     return x, y
 

@@ -96,9 +96,7 @@ def manifest(preset: Preset, n: int, seed: int) -> dict:
     }
 
 
-def _batches(
-    preset: Preset, n: int, seed: int, start: int, device: str, report: Callable[[int], None]
-) -> Iterator[dict]:
+def _batches(preset: Preset, n: int, seed: int, start: int, device: str, report: Callable[[int], None]) -> Iterator[dict]:
     for first in range(start, n, ROWS_AT_ONCE):
         scene = preset.population.draw(min(ROWS_AT_ONCE, n - first), seed, first)
         images, truth = preset.images(scene, device)

@@ -35,9 +35,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} is not a whole safetensors file ({error}): restore it or train again") from error
 
 
-def save(
-    path: Path, model: dict[str, Tensor], ema: dict[str, Tensor] | None, optimizer: dict, state: dict[str, Any]
-) -> None:
+def save(path: Path, model: dict[str, Tensor], ema: dict[str, Tensor] | None, optimizer: dict, state: dict[str, Any]) -> None:
     """Write a checkpoint; `optimizer` is the optimiser's `state_dict()`, `state` anything JSON can say."""
     tensors = {f"model/{k}": v for k, v in model.items()}
     tensors |= {f"ema/{k}": v for k, v in (ema or {}).items()}

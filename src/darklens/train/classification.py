@@ -70,9 +70,8 @@ class Classification:
         strange = sorted({str(v) for v in set(labels.tolist()) - set(index)})
         if strange:
             known = ", ".join(str(k) for k in index if k is not None)
-            raise InputError(
-                f"the data have class {strange[0]!r} and this run knows {known}: rename it, or map it with --group {strange[0]}=CLASS"
-            )
+            remedy = f"rename it, or map it with --group {strange[0]}=CLASS"
+            raise InputError(f"the data have class {strange[0]!r} and this run knows {known}: {remedy}")
         return np.array([index[v] for v in labels.tolist()], dtype=np.int64)
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

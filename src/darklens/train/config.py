@@ -18,10 +18,18 @@ class Preprocess(Strict):
 
     normalise: Literal["min-max", "standard", "max", "none"] = "min-max"
     """Per image and band: to 0..1, to mean 0 and deviation 1, divided by the maximum, or as it is."""
-    stretch: Literal["linear", "sqrt", "asinh"] = "linear"
-    """Applied before normalising; sqrt makes Poisson noise even, asinh shows faint arcs."""
+    stretch: Literal["linear", "sqrt", "asinh", "log"] = "linear"
+    """Applied before normalising: sqrt makes Poisson noise even, asinh shows faint arcs, log is for images without noise, whose
+    faint outskirts say as much as the arc."""
+    floor: float = Field(1e-4, gt=0, lt=1)
+    """Fraction of the brightest pixel below which `log` is flat."""
+    detail: float | None = Field(None, gt=0, le=32)
+    """Deviation in pixels of a Gaussian blur that is subtracted after the stretch: what is left are the small structures, in which
+    substructure shows, without the large smooth picture that a network would first have to learn to ignore."""
     crop: int | None = Field(None, ge=8)
-    """Side of the central square that is kept."""
+    """Side of the central square that is kept, in pixels of the image."""
+    bin: int = Field(1, ge=1, le=16)
+    """Side of the blocks of pixels that are averaged after the crop."""
 
 
 class TrainConfig(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,11 @@ def evaluate_test(predictor: Predictor, test: ImageSet, card: dict[str, Any]) ->
     examples = np.stack([test.images[np.flatnonzero(test.labels == k)[0]] for k in np.unique(test.labels)])
     inputs = prepare(torch.from_numpy(examples), predictor.preprocess)
     names = [test.classes[k] for k in np.unique(test.labels)]
-    save_training_figures(
-        run.path / "figures", run.history, feature_maps(predictor, inputs), inputs[:, 0].numpy(), names
-    )
+    save_training_figures(run.path / "figures", run.history, feature_maps(predictor, inputs), inputs[:, 0].numpy(), names)
+    start = time.perf_counter()
+    predictor.logits(test.images)
+    rate = len(test) / (time.perf_counter() - start)
+    run.write("provenance", (run.provenance or {}) | {"predict_images_per_s": round(rate, 1)})
     return judge(predictor, test, run, card)
 
 
@@ -67,9 +70,7 @@ def judge(predictor: Predictor, images: ImageSet, into: Evaluation, card: dict[s
     names = np.array(predictor.classes, dtype=object)
     ids = [str(i) for i in images.ids]
     into.write("data", card)
-    into.write_predictions(
-        {"id": ids, "label": names[images.labels], "predicted": names[probabilities.argmax(1)]} | columns
-    )
+    into.write_predictions({"id": ids, "label": names[images.labels], "predicted": names[probabilities.argmax(1)]} | columns)
     save_classification_figures(
         into.path / "figures",
         probabilities,
@@ -144,18 +145,15 @@ def _labelled(
         labels.append(label)
     if not pixels:
         wanted = f" in split {split!r}" if split else ""
-        raise InputError(
-            f"{path} has no labelled image that fits the model{wanted}: it needs {_size(predictor.shape)} images in one folder per class"
-        )
+        needed = f"it needs {_size(predictor.shape)} images in one folder per class"
+        raise InputError(f"{path} has no labelled image that fits the model{wanted}: {needed}")
     images = ImageSet(np.stack(pixels), np.array(labels), np.array(ids, dtype=object), task.classes)
     return images, _card(path, images, split, group)
 
 
 def _card(path: Path, images: ImageSet, split: str | None, group: dict[str, str]) -> dict[str, Any]:
     manifest = Table.open(path).manifest if (path / MANIFEST).is_file() else {}
-    kept = {
-        k: manifest.get(k) for k in ("preset", "summary", "notes", "instrument", "pixel_scale", "flux_unit", "seed")
-    }
+    kept = {k: manifest.get(k) for k in ("preset", "summary", "notes", "instrument", "pixel_scale", "flux_unit", "seed")}
     return kept | {
         "source": str(manifest.get("source") or path),
         "shape": list(images.shape),

@@ -66,9 +66,7 @@ class ImageSet:
         part = table if rows is None or len(rows) == len(table) else table.select(rows=rows)
         labels = task.encode(part.labels)
         if (labels < 0).any():
-            raise InputError(
-                f"{int((labels < 0).sum())} of {len(part)} images have no label: put them into one folder per class"
-            )
+            raise InputError(f"{int((labels < 0).sum())} of {len(part)} images have no label: put them into one folder per class")
         return cls(part.image_array(cache=cache), labels, part.ids, task.classes)
 
     def take(self, index: np.ndarray) -> ImageSet:

@@ -89,7 +89,7 @@ class Training:
             self.log(f"continuing after epoch {self.state['epoch']} of {self.config.epochs}")
         self.format = self.state.setdefault("precision", None) or self._choose_format(model)
         self.state["precision"] = self.format
-        self.raw = precision.lay_out(model, self.format)
+        self.raw = precision.lay_out(model)
         opt = optimizer(self.raw, self.config)
         self.schedule = Schedule(opt, self.config, self.steps)
         self.ema = MovingAverage(self.raw, self.config.ema) if self.config.ema else None

@@ -45,9 +45,7 @@ def predict_path(
     """
     if out is not None:
         if out.suffix not in SUFFIXES:
-            raise InputError(
-                f"--out {out} ends in {out.suffix or 'nothing'!r}: predictions are written as {' or '.join(SUFFIXES)}"
-            )
+            raise InputError(f"--out {out} ends in {out.suffix or 'nothing'!r}: predictions are written as {' or '.join(SUFFIXES)}")
         if out.exists() and not force:
             raise InputError(f"{out} exists: choose another file or give --force")
     skipped: list[tuple[str, str]] = []

@@ -110,13 +110,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def build_model(described: dict, outputs: int) -> torch.nn.Module:
     """Build the network that `model.json` describes, with fresh weights."""
-    bands, height, width = network_shape(tuple(described["shape"]), Preprocess.model_validate(described["preprocess"]))
+    settings = Preprocess.model_validate(described["preprocess"])
+    bands, height, width = network_shape(tuple(described["shape"]), settings)
     return build(
         described["name"],
         bands=bands,
         classes=outputs,
         size=(height, width),
-        pixel_scale=described["pixel_scale"],
+        pixel_scale=described["pixel_scale"] * settings.bin,
         seed=described["seed"],
         **described["options"],
     )

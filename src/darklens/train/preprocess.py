@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from darklens.errors import InputError
 from darklens.train.config import Preprocess
@@ -27,17 +28,11 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
     image = np.asarray(image, dtype=np.float32)
     image = image[None] if image.ndim == 2 else image
     if image.ndim != 3:
-        raise InputError(
-            f"{name} has {image.ndim} axes: an image has 2 (y, x) or 3 (band, y, x); select one image of it"
-        )
+        raise InputError(f"{name} has {image.ndim} axes: an image has 2 (y, x) or 3 (band, y, x); select one image of it")
     if image.shape[0] != shape[0]:
-        raise InputError(
-            f"{name} has {image.shape[0]} bands and the model was trained on {shape[0]}: choose the bands it needs"
-        )
+        raise InputError(f"{name} has {image.shape[0]} bands and the model was trained on {shape[0]}: choose the bands it needs")
     if bad := int((~np.isfinite(image)).sum()):
-        raise InputError(
-            f"{name} has {bad} pixels that are not finite numbers (of {image.size}): repair or mask them first"
-        )
+        raise InputError(f"{name} has {bad} pixels that are not finite numbers (of {image.size}): repair or mask them first")
     if image.shape[1:] != tuple(shape[1:]):
         raise InputError(
             f"{name} is {image.shape[1]}x{image.shape[2]} pixels and the model was trained on {shape[1]}x{shape[2]}: "
@@ -47,7 +42,7 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
 
 
 def prepare(images: Tensor, settings: Preprocess) -> Tensor:
-    """Crop, stretch and normalise.
+    """Crop, bin, stretch and normalise.
 
     Args:
         images: `(B, bands, H, W)`.
@@ -58,10 +53,11 @@ def prepare(images: Tensor, settings: Preprocess) -> Tensor:
     """
     if settings.crop is not None:
         images = central(images, settings.crop)
-    if settings.stretch != "linear":
-        images = images - images.amin((-2, -1), keepdim=True)
-        scale = images.mean((-2, -1), keepdim=True).clamp_min(torch.finfo(images.dtype).tiny)
-        images = images.sqrt() if settings.stretch == "sqrt" else torch.asinh(images / scale)
+    if settings.bin > 1:
+        images = avg_pool2d(images, settings.bin)
+    images = _stretched(images, settings)
+    if settings.detail is not None:
+        images = images - _blurred(images, settings.detail)
     if settings.normalise == "none":
         return images
     if settings.normalise == "standard":
@@ -70,6 +66,30 @@ def prepare(images: Tensor, settings: Preprocess) -> Tensor:
     if settings.normalise == "min-max":
         images = images - images.amin((-2, -1), keepdim=True)
     return images / images.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(images.dtype).tiny)
+
+
+def _stretched(images: Tensor, settings: Preprocess) -> Tensor:
+    if settings.stretch == "linear":
+        return images
+    images = images - images.amin((-2, -1), keepdim=True)
+    tiny = torch.finfo(images.dtype).tiny
+    if settings.stretch == "sqrt":
+        return images.sqrt()
+    if settings.stretch == "asinh":
+        return torch.asinh(images / images.mean((-2, -1), keepdim=True).clamp_min(tiny))
+    return torch.log(images / images.amax((-2, -1), keepdim=True).clamp_min(tiny) + settings.floor)
+
+
+def _blurred(images: Tensor, sigma: float) -> Tensor:
+    """Blur by a Gaussian out to 3 sigma, borders repeated."""
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    taps = taps / taps.sum()
+    flat = images.flatten(0, 1)[:, None]
+    flat = pad(flat, (radius, radius, radius, radius), mode="replicate")
+    flat = conv2d(conv2d(flat, taps[None, None, :, None]), taps[None, None, None, :])
+    return flat[:, 0].unflatten(0, images.shape[:2])
 
 
 def central(images: Tensor, size: int) -> Tensor:
@@ -87,4 +107,5 @@ def central(images: Tensor, size: int) -> Tensor:
 
 def network_shape(shape: tuple[int, int, int], settings: Preprocess) -> tuple[int, int, int]:
     """Return `(bands, h, w)` as the network sees it."""
-    return tuple(shape) if settings.crop is None else (shape[0], settings.crop, settings.crop)
+    bands, height, width = shape if settings.crop is None else (shape[0], settings.crop, settings.crop)
+    return bands, height // settings.bin, width // settings.bin

@@ -44,9 +44,7 @@ def commit() -> str | None:
     """Return the git commit of the darklens checkout that is running, with "+changes" if it is dirty; None outside a checkout."""
     here = Path(__file__).parent
     try:
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        )
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
         dirty = subprocess.run(
             ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True, timeout=10
         )
