@@ -59,9 +59,8 @@ def slope(spectrum: np.ndarray, low: int, high: int) -> float:
 
 def percentiles_of_histogram(counts: np.ndarray) -> np.ndarray:
     """Return the pooled percentiles from a histogram over 0 to 1."""
-    cumulative = np.cumsum(counts) / counts.sum()
-    centres = (np.arange(len(counts)) + 0.5) / len(counts)
-    return np.array([centres[np.searchsorted(cumulative, p / 100)] for p in PERCENTILES])
+    cumulative = np.append(0.0, np.cumsum(counts)) / counts.sum()
+    return np.interp(np.array(PERCENTILES) / 100, cumulative, np.linspace(0, 1, len(counts) + 1))
 
 
 def compare(aggregates: Path, n: int = 2000, seed: int = 0) -> list[dict]:

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from darklens.runs import RECIPE, Evaluation, Run, write_atomic, write_json
+from darklens.files import write_atomic, write_json
+from darklens.runs import RECIPE, Evaluation, Run
 
 ROOT = Path(__file__).parents[1]
 DATA, PAGE = ROOT / "docs" / "results.json", ROOT / "docs" / "results.md"

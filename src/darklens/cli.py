@@ -24,6 +24,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Resize = Annotated[bool, typer.Option("--resize", help="Accept images of another size, by resampling.")]
 Hdu = Annotated[str | None, typer.Option(help="Extension of a FITS file, by number or name.")]
+Key = Annotated[str | None, typer.Option(help="Array of an .npz file.")]
 Group = Annotated[list[str] | None, typer.Option(help="LABEL=CLASS: what a label in the data counts as; repeatable.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted keys: --set train.epochs=5; repeatable.")]
 
@@ -83,6 +84,7 @@ def simulate(
 ) -> None:
     """Simulate lens images into a table; a killed simulation is continued by the same command."""
     from darklens import console
+    from darklens.data import summary
     from darklens.simulate import simulate as write
 
     done = 0
@@ -94,16 +96,21 @@ def simulate(
             progress(f"simulating {preset}", done, n)
 
         table = write(preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force, progress=advance)
-    _show_table(table, as_json)
+    _show(summary(table), as_json)
 
 
 @app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="A DeepLense tree, .npy, .npz, FITS, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="Folder of the table.")],
-    split: Annotated[str | None, typer.Option(help="Fractions train,validation,test: 0.8,0.1,0.1")] = None,
+    split: Annotated[str | None, typer.Option(help="Fractions train,val,test: 0.8,0.1,0.1; drawn by content.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     hdu: Hdu = None,
+    key: Key = None,
+    label: Annotated[str | None, typer.Option(help="Class of all images.")] = None,
+    resize: Annotated[int | None, typer.Option(help="Resample every image to N x N pixels.")] = None,
+    fill: Annotated[float | None, typer.Option(help="Value for pixels that are not finite.")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -111,8 +118,11 @@ def import_(
     from darklens import console
     from darklens.data import import_path
 
-    fractions = _fractions(split) if split else None
-    report = import_path(path, out, split=fractions, seed=seed, hdu=_hdu(hdu), force=force)
+    with console.progress_bar() as progress:
+        report = import_path(
+            path, out, split=split, seed=seed, hdu=_hdu(hdu), key=key, label=label, resize=resize, fill=fill,
+            pixel_scale=pixel_scale, force=force, progress=lambda done, total: progress("importing", done, total),
+        )  # fmt: skip
     if as_json:
         return console.show_json(report.as_dict())
     for line in report.lines():
@@ -125,22 +135,20 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A table, or anything that darklens reads.")],
     figure: Annotated[Path | None, typer.Option(help="Where to draw the gallery; NAME-gallery.png by default.")] = None,
     hdu: Hdu = None,
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Show counts, ranges and labels, and draw a gallery."""
-    from darklens import console
-    from darklens.data import load, summary
+    from darklens.data import read, summary
     from darklens.evaluate.figure_set import save_gallery
 
-    table = load(path, hdu=_hdu(hdu))
-    content = summary(table)
+    content = summary(path, hdu=_hdu(hdu), key=key)
     picture = figure or Path(f"{path.resolve().stem}-gallery.png")
-    save_gallery(picture, table)
+    about = content.get("table", {})
+    records = read(path, hdu=_hdu(hdu), key=key, on_skip=lambda *_: None)
+    save_gallery(picture, records, unit=about.get("flux_unit") or "", pixel_scale=about.get("pixel_scale"))
     content["gallery"] = str(picture)
-    if as_json:
-        return console.show_json(content)
-    console.table(str(path), ["", ""], [[k, _short(v)] for k, v in content.items() if v not in (None, {}, [], "")])
-    return None
+    return _show(content, as_json)
 
 
 @app.command()
@@ -233,7 +241,8 @@ def predict(
     from darklens.train.prediction_file import predict_path
     from darklens.train.predictor import Predictor
 
-    content = predict_path(Predictor(api.open_run(run), device), path, out, resize=resize, hdu=_hdu(hdu), force=force)
+    predictor = Predictor(api.open_run(run), device)
+    content = predict_path(predictor, path, out, resize=resize, hdu=_hdu(hdu), force=force, collect=as_json)
     for what, why in content["skipped"]:
         console.say(f"skipped {what}: {why}")
     if as_json:
@@ -279,14 +288,15 @@ def doctor(as_json: Json = False) -> None:
     return None
 
 
-def _show_table(table: Any, as_json: bool) -> None:
+def _show(content: dict[str, Any], as_json: bool) -> None:
     from darklens import console
-    from darklens.data import summary
 
-    content = summary(table)
     if as_json:
         return console.show_json(content)
-    console.table(str(table.path), ["", ""], [[k, _short(v)] for k, v in content.items() if v not in (None, {}, [], "")])
+    nested = {k: v for k, v in content.items() if k == "table"}
+    flat = {k: v for k, v in content.items() if k != "table"} | nested.get("table", {})
+    rows = [[k, _short(v)] for k, v in flat.items() if v not in (None, {}, [], "")]
+    console.table(str(content.get("path") or ""), ["", ""], rows)
     return None
 
 
@@ -329,16 +339,6 @@ def _mapping(items: list[str] | None) -> dict[str, str]:
         if "=" not in item:
             raise InputError(f"--group {item!r} is not LABEL=CLASS: write for example --group cdm=sub")
     return dict(item.split("=", 1) for item in items or [])
-
-
-def _fractions(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != 3 or min(values) < 0 or abs(sum(values) - 1) > 1e-6:
-        raise InputError(f"--split {text!r} is not three fractions that add up to 1: write for example 0.8,0.1,0.1")
-    return values
 
 
 def _interrupted() -> None:

@@ -22,7 +22,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -31,7 +30,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from darklens.errors import InputError, WorkError
+from darklens.errors import InputError
+from darklens.files import read_json, write_atomic, write_json
 
 RECIPE, WEIGHTS, LAST, MODEL = "recipe.yaml", "weights.safetensors", "last.safetensors", "model.json"
 OWN = (
@@ -41,52 +41,9 @@ OWN = (
 """Everything that a run folder consists of."""
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file so that it is there whole or not at all.
-
-    Raises:
-        WorkError: the disk is full or the folder cannot be written; the old file is untouched.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise WorkError(f"cannot write {path} ({error.strerror}): free some space or choose another folder") from error
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON, atomically; numbers that JSON lacks (NaN) become null."""
-    write_atomic(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
-
-
-def plain(value: object) -> object:
-    """Return data as JSON can hold it: numpy numbers and arrays become Python's, numbers that are not finite null."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
-
-
 def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}): restore it or make the run again") from error
+    """Read a file of a run, None while it is not there."""
+    return read_json(path) if path.is_file() else None
 
 
 class Evaluation:
@@ -114,7 +71,7 @@ class Evaluation:
     @property
     def figures(self) -> list[dict]:
         """`figures/figures.json`: file, title, caption and alt text of each picture, in order."""
-        return _read_json(self.path / "figures" / "figures.json") or []
+        return (_read_json(self.path / "figures" / "figures.json") or {}).get("figures", [])
 
     def predictions(self) -> dict[str, np.ndarray]:
         """Return `predictions.parquet` as arrays: id, label, predicted, one probability per class.

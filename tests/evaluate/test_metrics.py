@@ -4,7 +4,8 @@ from scipy.special import softmax
 from sklearn import metrics as sk
 
 from darklens.errors import InputError
-from darklens.evaluate import classification_metrics, compare_predictions, fit_temperature, paired_difference
+from darklens.evaluate import classification_metrics, paired_difference
+from darklens.evaluate.curves import Ranking
 
 CLASSES = ("no_sub", "cdm", "axion")
 
@@ -43,11 +44,37 @@ def test_figures_are_scikit_learns(ties):
     assert found["confusion_matrix"] == sk.confusion_matrix(y, predicted).tolist()
 
 
-def test_calibration_error_by_hand():
-    p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
-    y = np.array([0, 1, 0, 1])
-    found = classification_metrics(p, y, ("a", "b"), n_boot=5)["ece"]["value"]
-    assert found == pytest.approx((abs(1 - 1.8) + abs(1 - 0.6) + abs(1 - 0.8)) / 4)
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_resample_has_scikit_learns_weighted_areas(ties):
+    p, y = predictions(400, ties=ties)
+    weights = np.random.default_rng(1).integers(0, 4, (5, 400)).astype(float)
+    auc, ap = Ranking(p[:, 1], y == 1).areas(weights)
+    for w, area, precision in zip(weights, auc, ap, strict=True):
+        assert area == pytest.approx(sk.roc_auc_score(y == 1, p[:, 1], sample_weight=w), abs=1e-12)
+        assert precision == pytest.approx(sk.average_precision_score(y == 1, p[:, 1], sample_weight=w), abs=1e-12)
+
+
+def test_intervals_are_a_function_of_the_seed():
+    p, y = predictions(200)
+    first, again, other = (classification_metrics(p, y, CLASSES, n_boot=50, seed=s) for s in (1, 1, 2))
+    assert first == again
+    assert first["auc_macro"]["value"] == other["auc_macro"]["value"]
+    assert first["auc_macro"]["low"] != other["auc_macro"]["low"]
+
+
+def test_every_interval_holds_its_value():
+    for seed in range(20):
+        found = classification_metrics(*predictions(120, seed=seed, signal=3.0), CLASSES, n_boot=200)
+        for key in ("accuracy", "auc_macro", "average_precision", "loss", "brier", "ece", "f1_macro"):
+            assert found[key]["low"] <= found[key]["value"] <= found[key]["high"], (key, seed)
+
+
+def test_a_score_without_mistakes_says_what_its_interval_hides():
+    y = np.repeat([0, 1, 2], 50)
+    found = classification_metrics(0.97 * np.eye(3)[y] + 0.01, y, CLASSES, n_boot=20)
+    assert found["accuracy"]["value"] == found["accuracy"]["low"] == 1
+    assert "2.00%" in found["notes"][0]  # three in 150
+    assert not classification_metrics(*predictions(100), CLASSES, n_boot=20)["notes"]
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
@@ -98,33 +125,21 @@ def test_paired_difference_is_antisymmetric_and_sees_a_real_one():
     assert ab["auc_macro"]["p_value"] < 0.01
 
 
-def test_comparison_aligns_by_name_and_refuses_other_images():
-    p, y = predictions(200)
-    ids = np.array([f"image-{i}" for i in range(200)], dtype=object)
-    labels = np.array(CLASSES, dtype=object)[y]
-
-    def columns(order, p=p):
-        return {"id": ids[order], "label": labels[order]} | {c: p[order, k] for k, c in enumerate(CLASSES)}
-
-    shuffled = np.random.default_rng(0).permutation(200)
-    (row,) = compare_predictions({"a": (columns(np.arange(200)), CLASSES), "b": (columns(shuffled), CLASSES)})
-    assert row["accuracy"]["value"] == 0
-    assert row["loss"]["high"] == pytest.approx(0)
-    with pytest.raises(InputError, match="different images"):
-        compare_predictions({"a": (columns(np.arange(200)), CLASSES), "b": (columns(np.arange(150)), CLASSES)})
-    with pytest.raises(InputError, match="same classes"):
-        compare_predictions({"a": (columns(np.arange(200)), CLASSES), "b": (columns(np.arange(200)), CLASSES[::-1])})
+def test_the_paired_test_raises_as_few_false_alarms_as_it_says():
+    """Two equally good classifiers must differ "significantly" in 5% of draws (within four deviations)."""
+    trials, alarms = 150, 0
+    for trial in range(trials):
+        rng = np.random.default_rng(trial)
+        y = rng.integers(0, 3, 300)
+        common = rng.normal(size=(300, 3)) + np.eye(3)[y]
+        p, q = (softmax(common + 0.5 * rng.normal(size=(300, 3)), axis=1) for _ in range(2))
+        alarms += paired_difference(p, q, y, CLASSES, n_boot=200, seed=trial)["auc_macro"]["excludes_zero"]
+    assert alarms / trials < 0.05 + 4 * (0.05 * 0.95 / trials) ** 0.5
 
 
-def test_temperature_is_recovered():
-    rng = np.random.default_rng(4)
-    logits = 2 * rng.normal(size=(20_000, 3))
-    p = softmax(logits, axis=1)
-    labels = (p.cumsum(1) > rng.random((20_000, 1))).argmax(1)
-    assert fit_temperature(2.5 * logits, labels) == pytest.approx(2.5, rel=0.05)
-    before = classification_metrics(softmax(2.5 * logits, axis=1), labels, CLASSES, n_boot=2)["ece"]["value"]
-    after = classification_metrics(p, labels, CLASSES, n_boot=2)["ece"]["value"]
-    assert after < 0.02 < before
+def test_the_biased_calibration_error_is_not_compared():
+    p, y = predictions(100)
+    assert "ece" not in paired_difference(p, p, y, CLASSES, n_boot=5)
 
 
 @pytest.mark.parametrize(

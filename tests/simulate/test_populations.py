@@ -64,7 +64,7 @@ def test_de_broglie_length():
 def test_common_test_population_as_measured():
     scene = CommonTest().draw(3000, seed=2)
     theta = scene.truth["theta_E"]
-    assert stats.kstest(theta, stats.uniform(0.96, 0.65).cdf).pvalue > 1e-3
+    assert stats.kstest(theta, stats.uniform(0.95, 0.68).cdf).pvalue > 1e-3
     gamma = np.hypot(scene.truth["gamma1"], scene.truth["gamma2"])
     assert stats.kstest(gamma, stats.uniform(0, 0.3).cdf).pvalue > 1e-3
     angle = np.degrees(np.arctan2(scene.truth["gamma2"], scene.truth["gamma1"])) / 2

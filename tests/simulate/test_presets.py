@@ -71,7 +71,7 @@ def test_another_instrument_sees_the_same_scenes():
 
 def test_unknown_names_get_the_nearest():
     with pytest.raises(InputError, match="did you mean 'model-iii'"):
-        preset("model-3i")
+        preset("modeliii")
     with pytest.raises(InputError, match="euclid-vis"):
         simulate("model-iii", 3, instrument="euclid")
     with pytest.raises(InputError, match="outside 1 to"):

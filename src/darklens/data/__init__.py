@@ -6,7 +6,7 @@ from darklens.data.reading import load, pairs, read
 from darklens.data.record import Record, content_hash
 from darklens.data.resize import resize_image
 from darklens.data.splits import check_disjoint, fractions_of, split_of
-from darklens.data.table import MANIFEST, Table
+from darklens.data.table import MANIFEST, Table, class_order
 from darklens.data.tally import Tally
 from darklens.data.writer import TableWriter
 
@@ -18,6 +18,7 @@ __all__ = [
     "TableWriter",
     "Tally",
     "check_disjoint",
+    "class_order",
     "content_hash",
     "fractions_of",
     "import_path",

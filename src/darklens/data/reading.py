@@ -15,13 +15,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from darklens.data.files import unreadable
 from darklens.data.folders import File, Skip, files_below, low_resolution, stem
 from darklens.data.formats import format_of
 from darklens.data.options import Options
 from darklens.data.record import Record
 from darklens.data.table import MANIFEST, Table
 from darklens.errors import InputError
+from darklens.files import unreadable
 
 T, R = TypeVar("T"), TypeVar("R")
 MEMORY_BYTES_AT_MOST = 8 << 30

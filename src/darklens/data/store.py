@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from darklens.data.files import sha256_of, unreadable
 from darklens.data.schema import column_schema
 from darklens.errors import InputError
+from darklens.files import sha256_of, unreadable
 
 
 class MemoryStore:

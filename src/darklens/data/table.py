@@ -21,12 +21,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from darklens.data.files import TEMPORARY, read_json, unwritable
 from darklens.data.folders import class_order
 from darklens.data.record import Record
 from darklens.data.schema import RESERVED, SCHEMA_VERSION, column_schema, columns
 from darklens.data.store import MemoryStore, ShardStore
 from darklens.errors import InputError, unknown
+from darklens.files import TEMPORARY, read_json, unwritable
 from darklens.units import UNITS
 
 if TYPE_CHECKING:

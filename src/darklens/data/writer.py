@@ -25,11 +25,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from darklens.data.files import TEMPORARY, settle, sha256_of, unwritable, write_json
 from darklens.data.record import Record
 from darklens.data.schema import SCHEMA_VERSION, column_schema, columns, image_column, image_type
 from darklens.data.table import MANIFEST, read_manifest
 from darklens.errors import InputError, WorkError
+from darklens.files import TEMPORARY, settle, sha256_of, unwritable, write_json
 
 GROUP_BYTES = 64 << 20
 GROUP_ROWS = 512

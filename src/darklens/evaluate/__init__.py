@@ -2,16 +2,19 @@
 
 from darklens.evaluate.calibration import fit_temperature
 from darklens.evaluate.comparison import compare_predictions
-from darklens.evaluate.curves import area_under_roc, average_precision, precision_recall_curve, roc_curve
+from darklens.evaluate.curves import precision_recall_curve, roc_curve
 from darklens.evaluate.metrics import classification_metrics, paired_difference
+from darklens.evaluate.wording import format_difference, format_interval, verdict, winner
 
 __all__ = [
-    "area_under_roc",
-    "average_precision",
     "classification_metrics",
     "compare_predictions",
     "fit_temperature",
+    "format_difference",
+    "format_interval",
     "paired_difference",
     "precision_recall_curve",
     "roc_curve",
+    "verdict",
+    "winner",
 ]

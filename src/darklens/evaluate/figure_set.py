@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from darklens.data import Record, class_order
+from darklens.errors import InputError
 from darklens.evaluate import figures
-from darklens.evaluate.style import FigureSet, new_figure
+from darklens.evaluate.style import DPI, FigureSet, new_figure
+from darklens.files import write_atomic
 
 PER_CLASS = 4
 MISTAKES = 8
@@ -109,29 +114,40 @@ def save_training_figures(
     )
 
 
-def save_gallery(path: Path, table: Any, per_class: int = PER_CLASS) -> None:
-    """Draw a gallery of a table's images, some of each class, into one picture.
+def save_gallery(
+    path: Path, records: Iterable[Record], *, per_class: int = PER_CLASS, unit: str = "", pixel_scale: float | None = None
+) -> None:
+    """Draw the first images of each class into one picture, a row a class.
 
     Args:
         path: PNG file.
-        table: a `darklens.data.Table`.
+        records: images with labels, streamed; shapes may differ.
         per_class: images of each class.
+        unit: of the pixel values.
+        pixel_scale: arcsec a pixel, where the records do not say.
     """
-    labels = np.array([str(v) if v is not None else "unlabelled" for v in table.labels])
-    names = list(dict.fromkeys([c for c in table.classes if c in set(labels)] + sorted(set(labels))))
-    chosen = np.concatenate([np.flatnonzero(labels == name)[:per_class] for name in names])
-    images, columns = table.images(chosen)[:, 0], min(per_class, len(chosen))
-    rows = -(-len(chosen) // columns)
-    figure = new_figure(2.45 * columns, 2.25 * rows)
-    figures.plot_gallery(
-        figure.subplots(rows, columns, squeeze=False),
-        images,
-        labels[chosen].tolist(),
-        unit=table.manifest.get("flux_unit") or "",
-        pixel_scale=table.pixel_scale,
-    )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, facecolor="white")
+    kept: dict[str, list[Record]] = {}
+    for record in records:
+        group = kept.setdefault(record.label or "unlabelled", [])
+        if len(group) < per_class:
+            group.append(record)
+    if not kept:
+        raise InputError("there is no image to draw: give at least 1")
+    names = class_order(kept)
+    columns = max(len(group) for group in kept.values())
+    figure = new_figure(2.45 * columns, 2.25 * len(names))
+    axes = figure.subplots(len(names), columns, squeeze=False)
+    for row, name in zip(axes, names, strict=True):
+        for ax, record in zip_longest(row, kept[name]):
+            if record is None:
+                ax.axis("off")
+                continue
+            figures.show_image(
+                ax, record.image[0], title=name, unit=unit, pixel_scale=record.metadata.get("pixel_scale") or pixel_scale
+            )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    write_atomic(Path(path), buffer.getvalue())
 
 
 def _examples(

@@ -7,55 +7,52 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import FuncNorm
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
+from darklens.evaluate.calibration import BINS, bin_of
 from darklens.evaluate.curves import precision_recall_curve, roc_curve
-from darklens.evaluate.style import COLOURS, GRID, INK, SKY_MAP, dress
+from darklens.evaluate.style import COLOURS, FAINT, GRID, INK, SKY_MAP, dress, legend
+from darklens.evaluate.wording import format_interval
+
+SOFTENING = 0.05
+"""Where the asinh stretch turns from linear to logarithmic, as a fraction of the image's range."""
 
 
 def plot_roc(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> None:
     """Draw one-vs-rest ROC curves, false positive rate on a logarithmic axis, where good classifiers differ."""
     floor = 0.5 / max(len(labels), 1)
+    chance = np.geomspace(floor, 1, 100)
+    ax.plot(chance, chance, color=FAINT, linewidth=1, linestyle=":", label="chance")
     for k, name in enumerate(metrics["classes"]):
-        auc = metrics["auc"][name]
-        if auc["value"] is None:
+        if metrics["auc"][name]["value"] is None:
             continue
         false, true = roc_curve(probabilities[:, k], labels == k)
-        ax.step(
-            np.maximum(false, floor),
-            true,
-            where="post",
-            color=COLOURS[k % len(COLOURS)],
-            linewidth=1.6,
-            label=f"{name}: AUC {_interval(auc)}",
-        )
-    chance = np.geomspace(floor, 1, 100)
-    ax.plot(chance, chance, color="#9aa0ac", linewidth=1, linestyle=":", label="chance")
+        label = f"{name}  {format_interval(metrics['auc'][name])}"
+        ax.step(np.maximum(false, floor), true, where="post", color=COLOURS[k % len(COLOURS)], linewidth=1.6, label=label)
     ax.set_xscale("log")
     ax.set_xlim(floor, 1)
-    ax.set_ylim(0, 1.01)
-    dress(ax, "ROC, one class against the rest", "false positive rate", "true positive rate")
-    ax.legend(fontsize=7.5, frameon=False, loc="lower right")
+    ax.set_ylim(0, 1.02)
+    dress(ax, "ROC, each class against the rest", "false positive rate", "true positive rate")
+    legend(ax, "area under the curve")
 
 
 def plot_precision_recall(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> None:
-    """Draw one-vs-rest precision-recall curves."""
+    """Draw one-vs-rest precision-recall curves; the area below each is its average precision."""
     for k, name in enumerate(metrics["classes"]):
         ap = metrics["average_precision_per_class"][name]
         if ap["value"] is None:
             continue
         recall, precision = precision_recall_curve(probabilities[:, k], labels == k)
-        ax.step(
-            recall,
-            precision,
-            where="post",
-            color=COLOURS[k % len(COLOURS)],
-            linewidth=1.6,
-            label=f"{name}: AP {_interval(ap)}",
-        )
+        recall, precision = np.append(0.0, recall), np.append(precision[0], precision)
+        label = f"{name}  {format_interval(ap)}"
+        ax.step(recall, precision, where="pre", color=COLOURS[k % len(COLOURS)], linewidth=1.6, label=label)
+        ax.axhline((labels == k).mean(), color=COLOURS[k % len(COLOURS)], linewidth=0.8, linestyle=":")
     ax.set_xlim(0, 1.005)
-    ax.set_ylim(0, 1.01)
+    ax.set_ylim(0, 1.02)
     dress(ax, "Precision and recall", "recall", "precision")
-    ax.legend(fontsize=7.5, frameon=False, loc="lower left")
+    legend(ax, "average precision")
 
 
 def plot_confusion(ax: Axes, matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
@@ -63,71 +60,74 @@ def plot_confusion(ax: Axes, matrix: Sequence[Sequence[int]], classes: Sequence[
     counts = np.asarray(matrix)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    size = max(5.0, 9.5 - 0.5 * len(classes))
     for i, j in np.ndindex(counts.shape):
-        ax.text(
-            j,
-            i,
-            f"{counts[i, j]:,}\n{share[i, j]:.1%}",
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            color="white" if share[i, j] > 0.55 else INK,
-        )
+        colour = "white" if share[i, j] > 0.55 else INK
+        ax.text(j, i, f"{counts[i, j]:,}\n{share[i, j]:.1%}", ha="center", va="center", fontsize=size, color=colour)
     ax.set_xticks(range(len(classes)), classes)
-    ax.set_yticks(range(len(classes)), classes)
-    dress(ax, "Confusion matrix", "predicted", "true")
+    ax.set_yticks(range(len(classes)), classes, rotation=90, va="center")
+    dress(ax, "Confusion matrix", "predicted class", "true class")
+    ax.tick_params(length=0)
     ax.grid(False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.set_xticks(np.arange(len(classes) - 1) + 0.5, minor=True)
+    ax.set_yticks(np.arange(len(classes) - 1) + 0.5, minor=True)
+    ax.grid(True, which="minor", color="white", linewidth=2)
+    ax.tick_params(which="minor", length=0)
+    ax.spines[:].set_visible(False)
 
 
-def plot_reliability(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, Any], bins: int = 10) -> None:
-    """Draw accuracy against confidence with binomial errors, and how many images have which confidence."""
+def plot_reliability(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> None:
+    """Draw accuracy against confidence with 95% Wilson intervals, in the bins of the calibration error, and a histogram below."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    ax.plot([0, 1], [0, 1], color="#9aa0ac", linewidth=1, linestyle=":")
+    which = bin_of(confidence)
+    ax.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     for b in np.unique(which):
         inside = which == b
-        n, mean = inside.sum(), right[inside].mean()
-        error = np.sqrt(max(mean * (1 - mean), 0.25 / n) / n)
-        ax.errorbar(
-            confidence[inside].mean(),
-            mean,
-            yerr=error,
-            fmt="o",
-            color=COLOURS[0],
-            markersize=5,
-            capsize=2,
-            linewidth=1.2,
-        )
-    ax.set_xlim(1 / probabilities.shape[1] - 0.05, 1.02)
-    ax.set_ylim(0, 1.05)
-    dress(ax, f"Reliability: ECE {_interval(metrics['ece'])}", "confidence", "accuracy")
-    inset = ax.inset_axes((0.08, 0.68, 0.4, 0.24))
-    inset.hist(confidence, bins=np.linspace(0, 1, 21), color=COLOURS[0], log=True)
-    inset.tick_params(labelsize=6, colors=INK)
-    inset.set_title("images by confidence", fontsize=7, color=INK)
+        low, high = _wilson(int(right[inside].sum()), int(inside.sum()))
+        x, y = confidence[inside].mean(), right[inside].mean()
+        ax.plot([x, x], [low, high], color=COLOURS[0], linewidth=1.3)
+        ax.plot(x, y, "o", color=COLOURS[0], markersize=5, markeredgecolor="white", markeredgewidth=0.7)
+    start = 1 / probabilities.shape[1] - 0.03
+    ax.set_xlim(start, 1.01)
+    ax.set_ylim(0, 1.03)
+    for x, y, words, side in ((0.03, 0.95, "too modest", "left"), (0.97, 0.3, "too sure", "right")):
+        ax.text(x, y, words, transform=ax.transAxes, fontsize=7.5, style="italic", color=FAINT, ha=side)
+    dress(ax, f"Reliability: ECE {format_interval(metrics['ece'])}", "confidence", "accuracy")
+    strip = ax.inset_axes((0, 0, 1, 0.2))
+    strip.hist(confidence, bins=np.linspace(0, 1, 2 * BINS + 1), color=COLOURS[0], alpha=0.25, log=True)
+    strip.set_xlim(start, 1.01)
+    strip.set_ylim(0.5, None)
+    strip.axis("off")
+    ax.text(0.03, 0.03, "images (log)", transform=ax.transAxes, fontsize=6.5, color=COLOURS[0])
 
 
 def plot_history(axes: Sequence[Axes], history: Sequence[dict[str, float]]) -> None:
-    """Draw loss, accuracy and learning rate against the epoch, on three axes."""
+    """Draw loss, accuracy and learning rate against the epoch, on three axes, with the epoch whose weights are kept."""
     epochs = [row["epoch"] for row in history]
-    axes[0].plot(epochs, [row["train_loss"] for row in history], color=COLOURS[0], marker="o", markersize=3, label="training")
-    axes[0].plot(
-        epochs,
-        [row["val_loss"] for row in history],
-        color=COLOURS[1],
-        marker="o",
-        markersize=3,
-        label="validation (judged weights)",
+    best = min(history, key=lambda row: row["val_loss"])
+    curves = (
+        (axes[0], "train_loss", COLOURS[0], "training"),
+        (axes[0], "val_loss", COLOURS[1], "validation"),
+        (axes[1], "val_accuracy", COLOURS[1], "validation"),
+        (axes[2], "lr", COLOURS[2], "learning rate"),
     )
-    axes[0].set_yscale("log")
-    axes[0].legend(fontsize=7.5, frameon=False)
-    axes[1].plot(epochs, [row["val_accuracy"] for row in history], color=COLOURS[1], marker="o", markersize=3)
-    axes[2].plot(epochs, [row["lr"] for row in history], color=COLOURS[2], marker="o", markersize=3)
-    for ax, title in zip(axes, ("Loss", "Validation accuracy", "Learning rate at the epoch's start"), strict=True):
+    for ax, key, colour, label in curves:
+        ax.plot(epochs, [row[key] for row in history], color=colour, marker="o", markersize=3, linewidth=1.4, label=label)
+    for ax, title in zip(axes, ("Loss", "Accuracy on validation", "Learning rate"), strict=True):
         dress(ax, title, "epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.axvline(best["epoch"], color=FAINT, linewidth=1, linestyle=":", zorder=0)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    losses = [row[key] for row in history for key in ("train_loss", "val_loss")]
+    if min(losses) > 0:
+        axes[0].set_yscale("log")
+        ticks = [f * 10.0**e for e in range(-6, 4) for f in (1, 2, 5)]
+        axes[0].set_yticks([t for t in ticks if 0.8 * min(losses) < t < 1.25 * max(losses)])
+        axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes[0].yaxis.set_minor_formatter(NullFormatter())
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes[2].ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    axes[2].yaxis.get_offset_text().set_fontsize(7.5)
+    axes[0].legend(fontsize=7.5, frameon=False)
 
 
 def show_image(
@@ -135,34 +135,36 @@ def show_image(
 ) -> None:
     """Show one image with an asinh stretch, a colour bar in its own unit and a scale bar in arcsec.
 
+    The stretch starts at the 0.5th percentile (the sky) and ends at the maximum, or, where a few pixels tower above all others
+    (a star, a cosmic ray), at five times the 99.5th percentile.
+
     Args:
         ax: where.
-        image: `(H, W)`, row index growing with +y.
+        image: `(H, W)`, row index growing with +y; pixels that are not finite stay grey.
         title: above it.
         unit: of the pixel values.
         pixel_scale: arcsec a pixel, for the scale bar.
         bar: draw the colour bar.
     """
-    from matplotlib.colors import AsinhNorm
-
-    low, high = float(image.min()), float(image.max())
-    width = max((high - low) * 0.05, np.finfo(np.float32).tiny)
-    drawn = ax.imshow(image, origin="lower", cmap=SKY_MAP, norm=AsinhNorm(width, vmin=low, vmax=high if high > low else low + 1))
+    norm, beyond = _stretch(image)
+    drawn = ax.imshow(image, origin="lower", cmap=SKY_MAP, norm=norm, interpolation="nearest")
+    ax.set_facecolor("#9aa0ac")
     ax.set_xticks([])
     ax.set_yticks([])
-    ax.set_title(title, fontsize=8.5, color=INK)
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, fontsize=8, color=INK)
     if pixel_scale:
-        length = 1 / pixel_scale
-        ax.plot([3, 3 + length], [4, 4], color="white", linewidth=2, solid_capstyle="butt")
-        ax.text(3 + length / 2, 6, '1"', color="white", fontsize=7, ha="center", va="bottom")
-    if bar:
-        scale = ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.02)
-        ticks = low + (high - low) * np.array([0, 0.03, 0.1, 0.3, 1.0])
-        scale.set_ticks(ticks, labels=[f"{t:.3g}" for t in ticks])
-        scale.ax.minorticks_off()
-        scale.ax.tick_params(labelsize=6.5, colors=INK)
-        if unit:
-            scale.set_label(unit, fontsize=7, color=INK)
+        _scale_bar(ax, image.shape, pixel_scale)
+    if not bar:
+        return
+    ticks = norm.inverse(np.linspace(0, 1, 5))
+    scale = ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.025, extend="max" if beyond else "neither")
+    scale.set_ticks(ticks, labels=[_tick(t, norm.vmax - norm.vmin) for t in ticks])
+    scale.ax.minorticks_off()
+    scale.ax.tick_params(labelsize=6, colors=INK, length=2, pad=1.5)
+    scale.outline.set_visible(False)
+    if unit:
+        scale.ax.set_title(unit.replace("e-", "e$^-$"), fontsize=6.5, color=INK, loc="left", pad=4)
 
 
 def plot_gallery(
@@ -188,7 +190,33 @@ def plot_feature_maps(axes: np.ndarray, maps: np.ndarray) -> None:
             spine.set_edgecolor(GRID)
 
 
-def _interval(number: dict[str, Any]) -> str:
-    if number["value"] is None:
-        return "-"
-    return f"{number['value']:.4f}" + (f" [{number['low']:.4f}, {number['high']:.4f}]" if number["low"] is not None else "")
+def _stretch(image: np.ndarray) -> tuple[FuncNorm, bool]:
+    """Return the asinh stretch of an image, and whether pixels lie beyond its end."""
+    finite = image[np.isfinite(image)].astype(np.float64)
+    low, shoulder = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    high = min(finite.max(), low + 5 * (shoulder - low)) if finite.size and shoulder > low else shoulder
+    if high <= low:
+        low, high = (finite.min(), finite.max()) if finite.size and finite.max() > finite.min() else (low, low + 1.0)
+    width = SOFTENING * (high - low)
+    norm = FuncNorm((lambda x: np.arcsinh((x - low) / width), lambda u: low + width * np.sinh(u)), vmin=low, vmax=high)
+    return norm, bool(finite.size and finite.max() > high)
+
+
+def _tick(value: float, span: float) -> str:
+    return "0" if abs(value) < 1e-4 * span else f"{value:.2g}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def _scale_bar(ax: Axes, shape: tuple[int, ...], pixel_scale: float) -> None:
+    """Draw a bar of a round length, about a fifth of the image."""
+    field = shape[1] * pixel_scale
+    length = max((f * 10.0**e for e in range(-4, 5) for f in (1, 2, 5) if f * 10.0**e <= 0.26 * field), default=field / 5)
+    x, y, edge = 0.06 * shape[1], 0.07 * shape[0], [withStroke(linewidth=3, foreground="#00000090")]
+    ax.plot([x, x + length / pixel_scale], [y, y], color="white", linewidth=1.8, solid_capstyle="butt", path_effects=edge)
+    place = (x + 0.5 * length / pixel_scale, y + 0.025 * shape[0])
+    ax.text(*place, f'{length:g}"', color="white", fontsize=7, ha="center", va="bottom", path_effects=edge)
+
+
+def _wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson (1927) interval of a fraction."""
+    middle, half = (hits + z * z / 2) / (n + z * z), z * np.sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
+    return middle - half, middle + half

@@ -2,19 +2,20 @@
 
 Every headline number is `{"value": v, "low": l, "high": h, "n": n}` with the 95% percentile interval of 1,000 resamples of the
 images (Efron & Tibshirani 1993, ch. 13), drawn within each class, so that the class ratio of the test set stays what it is.
+Only the calibration error, which is biased, has an interval of its own (`calibration`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from darklens.errors import InputError
-from darklens.evaluate.curves import area_under_roc, average_precision
+from darklens.evaluate.calibration import calibration_error, calibration_interval
+from darklens.evaluate.curves import Ranking
 
-BINS = 15
-"""Bins of the expected calibration error, of equal width in confidence (Guo et al. 2017)."""
 BLOCK = 100
 """Resamples worked on at once."""
 SCALARS = (
@@ -25,7 +26,6 @@ SCALARS = (
     "precision_macro",
     "recall_macro",
     "f1_macro",
-    "ece",
     "brier",
 )
 PER_CLASS = ("auc", "average_precision_per_class", "precision", "recall", "f1")
@@ -60,10 +60,12 @@ def classification_metrics(
         InputError: shapes, values or labels do not fit.
     """
     probabilities, labels = _checked(probabilities, labels, len(classes))
-    values = _measure(probabilities, labels, np.ones((1, len(labels))))
-    spread = _resampled(probabilities, labels, n_boot, seed)
+    (values,) = _measured([probabilities], labels, [np.ones((1, len(labels)))])
+    (spread,) = _measured([probabilities], labels, _resamples(labels, n_boot, seed))
     absent = [name for k, name in enumerate(classes) if not (labels == k).any()]
     result: dict[str, Any] = {key: _number(values[key][0], spread[key], labels.size, level) for key in SCALARS}
+    low, high = calibration_interval(values["ece"][0], spread["ece"], probabilities.max(1), level, seed)
+    result["ece"] = {"value": _plain(values["ece"][0]), "low": _plain(low), "high": _plain(high), "n": labels.size}
     for key in PER_CLASS:
         result[key] = {
             name: _number(values[key][0, k], spread[key][:, k], int((labels == k).sum()), level) for k, name in enumerate(classes)
@@ -73,6 +75,11 @@ def classification_metrics(
     notes = [
         f"class {name!r} does not occur in these labels: its figures are null and the means are over the others" for name in absent
     ]
+    if result["accuracy"]["value"] == 1:
+        notes.append(
+            f"no mistake on {labels.size:,} images, so resampling them shows none either and intervals have no width; "
+            f"by the rule of three the error rate is below {3 / labels.size:.2%} at 95% confidence"
+        )
     return result | {
         "confusion_matrix": counts.tolist(),
         "classes": list(classes),
@@ -106,16 +113,16 @@ def paired_difference(
 
     Returns:
         For every scalar metric the difference with its interval, `excludes_zero`, and `p_value`, twice the smaller fraction of
-        resamples on one side of zero.
+        resamples on one side of zero. `ece` is left out: both errors are biased, by different amounts, and no bootstrap of
+        their difference keeps its level; `loss` and `brier`, proper scores, compare calibration fairly.
 
     Raises:
         InputError: shapes, values or labels do not fit.
     """
     first, labels = _checked(first, labels, len(classes))
     second, _ = _checked(second, labels, len(classes))
-    ones = np.ones((1, len(labels)))
-    a, b = _measure(first, labels, ones), _measure(second, labels, ones)
-    spread_a, spread_b = (_resampled(p, labels, n_boot, seed) for p in (first, second))
+    a, b = _measured([first, second], labels, [np.ones((1, len(labels)))])
+    spread_a, spread_b = _measured([first, second], labels, _resamples(labels, n_boot, seed))
     result = {}
     for key in SCALARS:
         difference = spread_a[key] - spread_b[key]
@@ -143,27 +150,34 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, k: int) -> tuple[np.
     return probabilities, labels.astype(np.int64)
 
 
-def _resampled(probabilities: np.ndarray, labels: np.ndarray, n_boot: int, seed: int) -> dict[str, np.ndarray]:
+def _resamples(labels: np.ndarray, n_boot: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield blocks `(B, n)` of how often each image was drawn, with replacement within its class."""
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(labels == k) for k in np.unique(labels)]
-    parts = []
     for start in range(0, n_boot, BLOCK):
-        weights = np.zeros((min(BLOCK, n_boot - start), len(labels)))
+        rows = min(BLOCK, n_boot - start)
+        counts = np.zeros((rows, len(labels)))
         for members in groups:
-            weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=len(weights))
-        parts.append(_measure(probabilities, labels, weights))
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+            drawn = rng.integers(0, members.size, (rows, members.size)) + members.size * np.arange(rows)[:, None]
+            counts[:, members] = np.bincount(drawn.ravel(), minlength=rows * members.size).reshape(rows, -1)
+        yield counts
 
 
-def _measure(p: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def _measured(several: Sequence[np.ndarray], labels: np.ndarray, weightings: Iterable[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Measure several classifiers on the same weightings."""
+    rankings = [[Ranking(p[:, c], labels == c) for c in range(p.shape[1])] for p in several]
+    parts = [[_measure(p, labels, w, r) for p, r in zip(several, rankings, strict=True)] for w in weightings]
+    return [{key: np.concatenate([part[key] for part in of_one]) for key in of_one[0]} for of_one in zip(*parts, strict=True)]
+
+
+def _measure(p: np.ndarray, labels: np.ndarray, weights: np.ndarray, rankings: Sequence[Ranking]) -> dict[str, np.ndarray]:
     """Return every metric for each of B weightings `(B, n)`: scalars `(B,)`, per-class figures `(B, k)`."""
     n, k = p.shape
     predicted = p.argmax(1)
     right = predicted == labels
     total = weights.sum(1)
     one_hot = np.eye(k)[labels]
-    auc = np.stack([area_under_roc(p[:, c], labels == c, weights) for c in range(k)], axis=1)
-    ap = np.stack([average_precision(p[:, c], labels == c, weights) for c in range(k)], axis=1)
+    auc, ap = (np.stack(area, axis=1) for area in zip(*(ranking.areas(weights) for ranking in rankings), strict=True))
     there = weights @ one_hot
     called = weights @ np.eye(k)[predicted]
     hit = weights @ (one_hot * right[:, None])
@@ -175,7 +189,7 @@ def _measure(p: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict[str
         "accuracy": weights @ right / total,
         "loss": weights @ -np.log(np.clip(p[np.arange(n), labels], 1e-15, 1)) / total,
         "brier": weights @ ((p - one_hot) ** 2).sum(1) / total,
-        "ece": _calibration_error(p.max(1), right, weights),
+        "ece": calibration_error(p.max(1), right, weights),
         "auc": auc,
         "average_precision_per_class": ap,
         "precision": precision,
@@ -195,11 +209,6 @@ def _measure(p: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict[str
 def _mean_of_present(values: np.ndarray) -> np.ndarray:
     present = np.isfinite(values)
     return np.where(present.any(1), np.where(present, values, 0).sum(1) / np.maximum(present.sum(1), 1), np.nan)
-
-
-def _calibration_error(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    bins = np.eye(BINS)[np.minimum((confidence * BINS).astype(int), BINS - 1)]
-    return np.abs(weights @ (bins * (right - confidence)[:, None])).sum(1) / weights.sum(1)
 
 
 def _number(value: float, spread: np.ndarray, n: int, level: float) -> dict[str, Any]:

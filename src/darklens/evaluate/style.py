@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from darklens.files import read_json, write_atomic, write_json
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b6b6b")
-INK, GRID = "#1f2430", "#d9dce3"
+INK, FAINT, GRID = "#1f2430", "#8a91a0", "#e3e6ec"
 SKY_MAP = "magma"
 DPI = 150
 
@@ -30,8 +31,17 @@ def dress(ax, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     ax.tick_params(labelsize=8, colors=INK)
     ax.grid(True, color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(FAINT)
+
+
+def legend(ax, title: str) -> None:
+    """Put a legend below an axis, one entry a line, where it hides no curve."""
+    drawn = ax.legend(
+        title=title, fontsize=8, title_fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(-0.02, -0.15), alignment="left"
+    )
+    for text in (*drawn.get_texts(), drawn.get_title()):
+        text.set_color(INK)
 
 
 class FigureSet:
@@ -44,13 +54,12 @@ class FigureSet:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.index = self.folder / "figures.json"
-        self.entries = {e["file"]: e for e in json.loads(self.index.read_text())} if self.index.is_file() else {}
+        self.entries = {e["file"]: e for e in read_json(self.index)["figures"]} if self.index.is_file() else {}
 
     def add(self, figure: Figure, file: str, title: str, caption: str, alt: str) -> None:
         """Write a picture and its line in the list."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-        (self.folder / file).write_bytes(buffer.getvalue())
+        write_atomic(self.folder / file, buffer.getvalue())
         self.entries[file] = {"file": file, "title": title, "caption": caption, "alt": alt}
-        self.index.write_text(json.dumps(list(self.entries.values()), indent=1) + "\n")
+        write_json(self.index, {"figures": list(self.entries.values())})

@@ -1,6 +1,7 @@
 """Networks from lens images to logits; one architecture per file, all of them named in `MODELS`."""
 
+from darklens.models.detail import small_structures
 from darklens.models.features import count_parameters, first_convolution
 from darklens.models.registry import MODELS, build
 
-__all__ = ["MODELS", "build", "count_parameters", "first_convolution"]
+__all__ = ["MODELS", "build", "count_parameters", "first_convolution", "small_structures"]

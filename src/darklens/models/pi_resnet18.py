@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from darklens.errors import InputError
+from darklens.models.detail import small_structures
 from darklens.models.relensing import Relensing, pixel_grid
 from darklens.models.resnet18 import ResNet18
 from darklens.models.shapes import check_images, check_size
@@ -42,6 +43,8 @@ class PIResNet18(nn.Module):
         size: image height and width, at least 32 pixels.
         pixel_scale: arcsec a pixel; half the field must be more than 0.6 arcsec.
         stem: first layers of the trunk, as in `ResNet18`.
+        detail: deviation in pixels of a blur that is subtracted from what the trunk sees (`small_structures`); the physics
+            needs the whole image, the classification only the small structures. None shows the trunk everything.
 
     Raises:
         InputError: image or field too small, or an unknown stem.
@@ -57,9 +60,10 @@ class PIResNet18(nn.Module):
         pixel_scale: float = 0.08,
         *,
         stem: str = "standard",
+        detail: float | None = None,
     ) -> None:
         super().__init__()
-        self.bands, self.size = bands, check_size(size, minimum=32)
+        self.bands, self.size, self.detail = bands, check_size(size, minimum=32), detail
         self.encoder = LensEncoder(self.size, pixel_scale)
         self.relensing = Relensing(self.size, pixel_scale)
         # The residual is a few per cent of the image: without this the trunk would hardly see it at first.
@@ -99,7 +103,10 @@ class PIResNet18(nn.Module):
         return lens | {"image": image, "source": source, "relensed": relensed, "residual": image - relensed}
 
     def _classify(self, images: Tensor, found: dict[str, Tensor]) -> Tensor:
-        return self.trunk(self.balance(torch.cat([images, found["residual"].unsqueeze(1)], 1)))
+        bands = torch.cat([images, found["residual"].unsqueeze(1)], 1)
+        if self.detail is not None:
+            bands = small_structures(bands, self.detail)
+        return self.trunk(self.balance(bands))
 
     def _loss(self, found: dict[str, Tensor]) -> Tensor:
         unexplained, power = (found[key].square().sum((1, 2)) for key in ("residual", "image"))

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from darklens.errors import InputError
+from darklens.files import write_json
 from darklens.models import count_parameters
 from darklens.recipes.schema import Recipe, validate
 from darklens.recipes.splits import Splits, prepare
-from darklens.runs import MODEL, Run, write_json
+from darklens.runs import MODEL, Run
 from darklens.train.evaluation import calibrate, evaluate_test
 from darklens.train.loop import Training
 from darklens.train.predictor import Predictor, build_model

@@ -45,6 +45,8 @@ class ModelConfig(Strict):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    preprocess: Preprocess | None = None
+    """What this network sees, where it differs from the recipe's `preprocess`."""
 
 
 class Recipe(Strict):
@@ -81,7 +83,10 @@ class Recipe(Strict):
 
     def single(self) -> list[Recipe]:
         """Return one recipe per network."""
-        return [self.model_copy(update={"model": m, "also": []}) for m in (self.model, *self.also)]
+        return [
+            self.model_copy(update={"model": m, "also": [], "preprocess": m.preprocess or self.preprocess})
+            for m in (self.model, *self.also)
+        ]
 
 
 def names() -> list[str]:

@@ -12,7 +12,8 @@ import jinja2
 import yaml
 
 from darklens.errors import InputError
-from darklens.runs import Evaluation, Run, write_atomic
+from darklens.files import write_atomic
+from darklens.runs import Evaluation, Run
 
 MAX_BYTES = 15 << 20
 HEADLINE = {
@@ -63,7 +64,7 @@ def render_report(
         runs=[_view(run, name) for run, name in zip(runs, names, strict=True)],
         pairs=comparison or [],
         best=_best(comparison, len(runs)),
-        data=runs[0].data or {},
+        data=_card(runs[0]),
         examples=_picture(runs[0], "examples.png"),
         same_data=all(run.data == runs[0].data for run in runs),
     )
@@ -101,6 +102,12 @@ def verdict(row: dict[str, Any], key: str) -> str:
 def number(value: object) -> str:
     """Format a count with thin separators, and anything else as it is."""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _card(run: Run) -> dict[str, Any]:
+    """Return the data card with every key that the page asks for."""
+    keys = ("summary", "source", "shape", "pixel_scale", "flux_unit", "instrument", "cosmology", "disjoint", "notes", "how_to_repeat")
+    return dict.fromkeys((*keys, "splits", "classes")) | (run.data or {})
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

@@ -94,7 +94,7 @@ def _amplitude(magnitude: float, instrument: Instrument) -> float:
 _EUCLID_AS_PUBLISHED = replace(INSTRUMENTS["euclid-vis"], zero_point=24.0, origin="lenstronomy before 1.12: zero point 24.0")
 _EUCLID, _F160W = INSTRUMENTS["euclid-vis"], INSTRUMENTS["hst-wfc3-f160w"]
 _MODEL_I = Instrument("deeplense-model-i", 0.05, GaussianPSF(0.087, truncation=3.0), origin="DeepLenseSim")
-_COMMON = Instrument("common-test", 0.05, GaussianPSF(0.086 * FWHM_PER_SIGMA), origin="measured on official images")
+_COMMON = Instrument("common-test", 0.05, GaussianPSF(0.085 * FWHM_PER_SIGMA), origin="measured on official images")
 
 
 def _deeplense(instrument: Instrument) -> DeepLenseSim:

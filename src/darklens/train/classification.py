@@ -76,8 +76,15 @@ class Classification:
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Return the training loss of a batch."""
-        output, extra = self._forward(model, images)
-        return self._criterion(output, labels) + extra
+        return sum(self.losses(model, images, labels))
+
+    def losses(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the two parts of the training loss: that of the answers, and the model's own physics loss, weighted."""
+        if self.auxiliary and hasattr(model, "forward_with_auxiliary"):
+            output, extra = model.forward_with_auxiliary(images)
+            return self._criterion(output, labels), self.auxiliary * extra.float()
+        answers = self._criterion(model(images), labels)
+        return answers, torch.zeros_like(answers)
 
     def predict(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return `(B, k)` float32 logits; a single logit gets a zero beside it, so that softmax is its sigmoid."""
@@ -89,9 +96,3 @@ class Classification:
             return functional.cross_entropy(output.float(), labels, label_smoothing=self.label_smoothing)
         target = labels.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         return functional.binary_cross_entropy_with_logits(output.float().squeeze(1), target)
-
-    def _forward(self, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | float]:
-        if self.auxiliary and hasattr(model, "forward_with_auxiliary"):
-            output, extra = model.forward_with_auxiliary(images)
-            return output, self.auxiliary * extra.float()
-        return model(images), 0.0

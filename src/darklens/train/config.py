@@ -58,7 +58,7 @@ class TrainConfig(Strict):
     """Epochs without a better validation loss before the training stops."""
     clip: float | None = Field(1.0, gt=0)
     """Largest norm of the gradient."""
-    auxiliary: float = Field(0.1, ge=0)
-    """Weight of a model's own physics loss, for models that have one."""
+    auxiliary: float = Field(20.0, ge=0)
+    """Weight of a model's own physics loss, for models that have one; only the lens encoder feels it."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     seed: int = Field(0, ge=0)

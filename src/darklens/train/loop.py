@@ -178,7 +178,8 @@ class Training:
         images, labels = self.train_set.batch(index, self.fabric.device)
         images = augment(prepare(images, self.preprocess), self.config.augment, generator, self.config.max_shift)
         with precision.autocast(self.fabric.device.type, self.format):
-            loss = self.task.loss(self.model, images, labels)
+            answers, physics = self.task.losses(self.model, images, labels)
+            loss = answers + physics
         if not math.isfinite(value := float(loss.detach())):
             rate = self.optimizer.param_groups[0]["lr"]
             raise WorkError(
@@ -193,7 +194,7 @@ class Training:
         self.schedule.step()
         if self.ema:
             self.ema.update(self.raw)
-        return loss.detach()
+        return answers.detach()
 
     def judge(self, images: ImageSet) -> tuple[float, float]:
         """Return loss and accuracy of the judged weights (the average where there is one)."""

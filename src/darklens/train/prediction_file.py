@@ -6,6 +6,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,7 @@ def predict_path(
     resize: bool = False,
     hdu: int | str | None = None,
     force: bool = False,
+    collect: bool = False,
 ) -> dict[str, Any]:
     """Classify every image at a path.
 
@@ -36,9 +38,10 @@ def predict_path(
         resize: accept images of another size.
         hdu: extension of FITS files.
         force: replace an existing file.
+        collect: return the rows as well; without `out` nothing is printed then.
 
     Returns:
-        `{"images": number classified, "skipped": [(name, reason)]}`.
+        `{"images": number classified, "skipped": [(name, reason)]}`, and with `collect` the rows as "predictions".
 
     Raises:
         InputError: no image could be classified, or `out` exists or has another suffix.
@@ -57,8 +60,20 @@ def predict_path(
         more = f" (and {len(skipped) - 1} more that could not be used)" if len(skipped) > 1 else ""
         raise InputError(reason if not more else f"{reason}{more}")
     header = ["id", "source", "predicted", *predictor.classes]
-    count = _write(out, header, _rows(first, predictor.classes), (_rows(b, predictor.classes) for b in batches))
-    return {"images": count, "skipped": skipped}
+    blocks = (_rows(batch, predictor.classes) for batch in chain([first], batches))
+    collected: list[list[Any]] = []
+    if collect:
+        blocks = _kept(blocks, collected)
+    silent = out is None and collect
+    count = sum(len(block) for block in blocks) if silent else _write(out, header, next(blocks), blocks)
+    found = {"images": count, "skipped": skipped}
+    return found | ({"predictions": [dict(zip(header, row, strict=True)) for row in collected]} if collect else {})
+
+
+def _kept(blocks: Iterator[list[list[Any]]], into: list[list[Any]]) -> Iterator[list[list[Any]]]:
+    for block in blocks:
+        into += block
+        yield block
 
 
 def _rows(batch: tuple[list[Record], np.ndarray], classes: tuple[str, ...]) -> list[list[Any]]:

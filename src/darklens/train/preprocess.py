@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, pad
+from torch.nn.functional import avg_pool2d
 
 from darklens.errors import InputError
+from darklens.models import small_structures
 from darklens.train.config import Preprocess
 
 
@@ -57,7 +58,7 @@ def prepare(images: Tensor, settings: Preprocess) -> Tensor:
         images = avg_pool2d(images, settings.bin)
     images = _stretched(images, settings)
     if settings.detail is not None:
-        images = images - _blurred(images, settings.detail)
+        images = small_structures(images, settings.detail)
     if settings.normalise == "none":
         return images
     if settings.normalise == "standard":
@@ -78,18 +79,6 @@ def _stretched(images: Tensor, settings: Preprocess) -> Tensor:
     if settings.stretch == "asinh":
         return torch.asinh(images / images.mean((-2, -1), keepdim=True).clamp_min(tiny))
     return torch.log(images / images.amax((-2, -1), keepdim=True).clamp_min(tiny) + settings.floor)
-
-
-def _blurred(images: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian out to 3 sigma, borders repeated."""
-    radius = max(1, round(3 * sigma))
-    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    taps = taps / taps.sum()
-    flat = images.flatten(0, 1)[:, None]
-    flat = pad(flat, (radius, radius, radius, radius), mode="replicate")
-    flat = conv2d(conv2d(flat, taps[None, None, :, None]), taps[None, None, None, :])
-    return flat[:, 0].unflatten(0, images.shape[:2])
 
 
 def central(images: Tensor, size: int) -> Tensor:

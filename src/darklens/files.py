@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,38 @@ def settle(temporary: Path, path: Path) -> None:
             os.close(folder)
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file whole or not at all."""
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file whole or not at all; folders above it are made.
+
+    Raises:
+        WorkError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
     temporary = path.with_name(path.name + TEMPORARY)
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    settle(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        settle(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file whole or not at all; numbers that JSON lacks (NaN) become null."""
+    write_atomic(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
+
+
+def plain(value: object) -> object:
+    """Return data as JSON can hold it: numpy numbers and arrays become Python's, numbers that are not finite null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):  # an array or a number of numpy's
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -48,9 +76,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}): restore it or make the table again") from error
+        raise InputError(f"{path} is not JSON ({error}): restore it or make it again") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a JSON {type(content).__name__}, not an object: restore it or make the table again")
+        raise InputError(f"{path} holds a JSON {type(content).__name__}, not an object: restore it or make it again")
     return content
 
 
