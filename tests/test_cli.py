@@ -5,10 +5,12 @@ import os
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from darklens import cli
 from darklens.api import open_run, train
 from darklens.data import Table
 from darklens.simulate import simulate
@@ -16,18 +18,30 @@ from darklens.simulate import simulate
 TINY = ["tiny=true", "train.precision=float32", "data.train=60", "data.validation=30", "data.test=30"]
 
 
-def darklens(*arguments, cwd=None, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "darklens", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "2", "COLUMNS": "160"},
-        timeout=300,
-    )
+def outside(*arguments, code=0):
+    """Run the command in a process of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "COLUMNS": "160"}
+    command = [sys.executable, "-m", "darklens", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
+
+
+@pytest.fixture
+def darklens(capsys, monkeypatch):
+    """Run a command as `outside` does, but in this process: starting Python a hundred times would take minutes."""
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["darklens", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert caught.value.code == code, out + err
+        assert "Traceback" not in err
+        return SimpleNamespace(stdout=out, stderr=err)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +64,12 @@ def tree(tmp_path_factory):
 
 
 def test_help_is_quick_and_lists_every_command():
-    text = darklens("--help").stdout
+    text = outside("--help").stdout
     for command in ("demo", "list", "simulate", "import", "inspect", "train", "evaluate", "predict", "compare", "report", "doctor"):
         assert command in text
 
 
-def test_list_and_doctor_as_json():
+def test_list_and_doctor_as_json(darklens):
     content = json.loads(darklens("list", "--json").stdout)
     assert "model-iii" in content["presets"]
     assert "resnet18" in content["models"]
@@ -63,7 +77,7 @@ def test_list_and_doctor_as_json():
     assert "cpu" in json.loads(darklens("doctor", "--json").stdout)["devices"]
 
 
-def test_simulate_inspect_import(tmp_path, tree):
+def test_simulate_inspect_import(darklens, tmp_path, tree):
     content = json.loads(darklens("simulate", "model-iii", "--n", 12, "--seed", 3, "--out", tmp_path / "t", "--json").stdout)
     assert content["images"] == 12
     darklens("simulate", "model-iii", "--n", 12, "--seed", 3, "--out", tmp_path / "t")  # again: nothing to do
@@ -75,7 +89,7 @@ def test_simulate_inspect_import(tmp_path, tree):
     assert set(Table.open(tmp_path / "i").splits) <= {"train", "val", "test"}
 
 
-def test_predict_writes_probabilities_with_names(tmp_path, runs, tree):
+def test_predict_writes_probabilities_with_names(darklens, tmp_path, runs, tree):
     import pandas
 
     darklens("predict", runs[0].path, tree, "--out", tmp_path / "p.csv")
@@ -96,7 +110,7 @@ def test_predict_agrees_with_the_runs_own_predictions(runs):
     assert np.allclose(found, np.stack([saved[c] for c in run.classes], 1), atol=1e-6)
 
 
-def test_evaluate_compare_report(tmp_path, runs, tree):
+def test_evaluate_compare_report(darklens, tmp_path, runs, tree):
     for run in runs:
         metrics = json.loads(darklens("evaluate", run.path, "--data", tree, "--name", "tree", "--json").stdout)
         assert metrics["auc_macro"]["n"] == 18
@@ -112,7 +126,7 @@ def test_evaluate_compare_report(tmp_path, runs, tree):
     assert page.count("data:image/png") >= 10
 
 
-def test_a_finished_run_is_not_trained_again(runs):
+def test_a_finished_run_is_not_trained_again(darklens, runs):
     before = (runs[0].path / "weights.safetensors").stat().st_mtime_ns
     assert "finished" in darklens("train", "--resume", runs[0].path).stderr
     assert (runs[0].path / "weights.safetensors").stat().st_mtime_ns == before
@@ -164,9 +178,10 @@ def wrong_inputs(tmp_path, run, tree):
     ]
 
 
-def test_wrong_input_is_one_sentence_with_exit_code_2(tmp_path, runs, tree):
+def test_wrong_input_is_one_sentence_with_exit_code_2(darklens, tmp_path, runs, tree, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for arguments, expected in wrong_inputs(tmp_path, runs[0], tree):
-        done = darklens(*arguments, cwd=tmp_path, code=2)
+        done = darklens(*arguments, code=2)
         lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1, done.stderr
         assert expected in lines[0], lines[0]
@@ -175,12 +190,12 @@ def test_wrong_input_is_one_sentence_with_exit_code_2(tmp_path, runs, tree):
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_resize_accepts_another_size(tmp_path, runs):
+def test_resize_accepts_another_size(darklens, tmp_path, runs):
     np.save(tmp_path / "small.npy", np.random.default_rng(0).random((50, 50)))
     assert darklens("predict", runs[0].path, tmp_path / "small.npy", "--resize").stdout.count("\n") == 2
 
 
-def test_weights_that_do_not_fit_the_recipe_are_refused(tmp_path, runs, tree):
+def test_weights_that_do_not_fit_the_recipe_are_refused(darklens, tmp_path, runs, tree):
     import shutil
 
     broken = tmp_path / "broken"

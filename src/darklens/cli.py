@@ -293,8 +293,8 @@ def _show(content: dict[str, Any], as_json: bool) -> None:
 
     if as_json:
         return console.show_json(content)
-    nested = {k: v for k, v in content.items() if k == "table"}
-    flat = {k: v for k, v in content.items() if k != "table"} | nested.get("table", {})
+    content = console.plain(content)
+    flat = {k: v for k, v in content.items() if k != "table"} | content.get("table", {})
     rows = [[k, _short(v)] for k, v in flat.items() if v not in (None, {}, [], "")]
     console.table(str(content.get("path") or ""), ["", ""], rows)
     return None
@@ -315,10 +315,9 @@ def _show_comparison(content: dict, as_json: bool) -> None:
     if as_json:
         return console.show_json(content)
     console.metrics_table("metrics with 95% intervals", content["runs"])
-    rows = [
-        [f"{p['a']} minus {p['b']}", *(console.interval(p[k]) for k in ("accuracy", "auc_macro", "loss"))] for p in content["pairs"]
-    ]
-    console.table("paired differences on the same images", ["", "accuracy", "auc_macro", "loss"], rows)
+    keys = ("accuracy", "auc_macro", "average_precision", "loss", "ece")
+    rows = [[key, *(console.interval(pair[key]) for pair in content["pairs"])] for key in keys]
+    console.table("paired differences on the same images", ["", *(f"{p['a']} minus {p['b']}" for p in content["pairs"])], rows)
     return None
 
 

@@ -62,10 +62,11 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def metrics_table(title: str, named: dict[str, dict]) -> None:
-    """Print headline metrics with their intervals, one row a run."""
+    """Print headline metrics with their intervals, one column a run."""
     keys = [k for k in ("accuracy", "auc_macro", "average_precision", "loss", "ece") if any(k in m for m in named.values())]
-    rows = [[name, *(interval(m.get(k)) for k in keys), str(m["accuracy"]["n"])] for name, m in named.items()]
-    table(title, ["", *keys, "images"], rows)
+    rows = [[key, *(interval(m.get(key)) for m in named.values())] for key in keys]
+    rows.append(["images", *(f"{m['accuracy']['n']:,}" for m in named.values())])
+    table(title, ["", *named], rows)
 
 
 def interval(number: dict | None) -> str:

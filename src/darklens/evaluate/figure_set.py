@@ -14,10 +14,13 @@ from darklens.data import Record, class_order
 from darklens.errors import InputError
 from darklens.evaluate import figures
 from darklens.evaluate.style import DPI, FigureSet, new_figure
+from darklens.evaluate.wording import format_interval
 from darklens.files import write_atomic
 
 PER_CLASS = 4
 MISTAKES = 8
+MAPS = (2, 8)
+"""Rows and columns of feature maps beside each image."""
 
 
 def save_classification_figures(
@@ -46,7 +49,7 @@ def save_classification_figures(
     pictures = FigureSet(folder)
     classes = metrics["classes"]
     _examples(pictures, labels, classes, images, unit, pixel_scale)
-    figure = new_figure(9.6, 4.2)
+    figure = new_figure(9.6, 3.2 + 0.18 * len(classes))
     left, right = figure.subplots(1, 2)
     figures.plot_roc(left, probabilities, labels, metrics)
     figures.plot_precision_recall(right, probabilities, labels, metrics)
@@ -55,8 +58,8 @@ def save_classification_figures(
         "curves.png",
         "ROC and precision-recall curves",
         f"Each class against the rest on {len(labels):,} images; areas with their 95% bootstrap intervals. "
-        "The false positive rate is logarithmic: that is where good classifiers differ.",
-        f"ROC and precision-recall curves of {', '.join(classes)}; macro AUC {metrics['auc_macro']['value']:.4f}",
+        "The false positive rate is logarithmic: that is where good classifiers differ. Dotted: guessing.",
+        f"ROC and precision-recall curves of {', '.join(classes)}; macro AUC {format_interval(metrics['auc_macro'])}",
     )
     figure = new_figure(9.6, 4.2)
     left, right = figure.subplots(1, 2)
@@ -66,9 +69,9 @@ def save_classification_figures(
         figure,
         "confusion.png",
         "Confusion matrix and reliability",
-        "Left: rows are the true classes; shading is the fraction of the row. Right: accuracy of images in bins of "
-        "calibrated confidence with binomial errors; a calibrated classifier lies on the dotted line.",
-        f"Confusion matrix of {', '.join(classes)} and reliability diagram; accuracy {metrics['accuracy']['value']:.4f}",
+        "Left: rows are the true classes; shading is the fraction of the row. Right: accuracy of images in bins of confidence, "
+        "with 95% Wilson intervals; a calibrated classifier lies on the dotted line.",
+        f"Confusion matrix of {', '.join(classes)} and reliability diagram; accuracy {format_interval(metrics['accuracy'])}",
     )
     _mistakes(pictures, probabilities, labels, classes, images, ids, unit, pixel_scale)
 
@@ -93,23 +96,24 @@ def save_training_figures(
         figure,
         "history.png",
         "Training history",
-        f"Validation judges the weights that are kept; the best epoch is {best['epoch']:.0f} of {len(history)}.",
+        f"The weights that are kept are those of epoch {best['epoch']:.0f} of {len(history)} (dotted), "
+        "which has the smallest loss on validation.",
         f"Loss, accuracy and learning rate over {len(history)} epochs",
     )
-    columns = min(16, maps.shape[1])
-    figure = new_figure(9.6, 0.62 * len(maps) + 0.3)
-    axes = figure.subplots(len(maps), columns + 1, squeeze=False)
-    for row, image, features, name in zip(axes, inputs, maps, names, strict=True):
-        row[0].imshow(np.arcsinh(image / 0.1), origin="lower", cmap="magma")
-        row[0].set_ylabel(name, fontsize=7)
-        row[0].set_xticks([])
-        row[0].set_yticks([])
-        figures.plot_feature_maps(row[1:], features)
+    rows, columns = MAPS
+    figure = new_figure(9.6, 1.85 * len(maps))
+    grid = figure.add_gridspec(rows * len(maps), columns + rows)
+    for k, (image, features, name) in enumerate(zip(inputs, maps, names, strict=True)):
+        top = rows * k
+        figures.show_image(figure.add_subplot(grid[top : top + rows, :rows]), image, title=name, bar=False)
+        cells = [figure.add_subplot(grid[top + i, rows + j]) for i, j in np.ndindex(*MAPS)]
+        figures.plot_feature_maps(cells, features)
     pictures.add(
         figure,
         "features.png",
         "What the first convolution sees",
-        f"An image of each class (left) and its first {columns} of {maps.shape[1]} feature maps, each on its own scale.",
+        f"An image of each class as the network receives it, and its first {min(rows * columns, maps.shape[1])} of "
+        f"{maps.shape[1]} feature maps, each on its own scale: red positive, blue negative.",
         f"Feature maps of the first convolution for {', '.join(names)}",
     )
 
@@ -158,25 +162,19 @@ def _examples(
     unit: str,
     pixel_scale: float | None,
 ) -> None:
-    groups = [np.flatnonzero(labels == k)[:PER_CLASS] for k in range(len(classes))]
-    chosen = np.concatenate(groups)
-    figure = new_figure(2.45 * PER_CLASS, 2.2 * len(classes))
-    axes = figure.subplots(len(classes), PER_CLASS, squeeze=False)
-    for row, members, name in zip(axes, groups, classes, strict=True):
-        figures.plot_gallery(
-            row,
-            images[members][:, 0] if len(members) else np.zeros((0, 1, 1)),
-            [name] * len(members),
-            unit=unit,
-            pixel_scale=pixel_scale,
-        )
+    groups = {classes[k]: np.flatnonzero(labels == k)[:PER_CLASS] for k in np.unique(labels)}
+    figure = new_figure(2.45 * PER_CLASS, 2.2 * len(groups))
+    axes = figure.subplots(len(groups), PER_CLASS, squeeze=False)
+    for row, (name, members) in zip(axes, groups.items(), strict=True):
+        figures.plot_gallery(row, images[members][:, 0], [name] * len(members), unit=unit, pixel_scale=pixel_scale)
     pictures.add(
         figure,
         "examples.png",
         "Example images",
-        f"The first {PER_CLASS} images of each class in the test set (first band), asinh stretch, colour bars in the data's unit"
-        + (f' ({unit}); the white bar is 1".' if pixel_scale else f" ({unit})."),
-        f"{len(chosen)} lens images of the classes {', '.join(classes)}",
+        f"The first {PER_CLASS} test images of each class{'' if images.shape[1] == 1 else ' (first band)'}, asinh stretch, "
+        + (f"colour bars in {unit}" if unit else "colour bars in the unit of the files, which they do not name")
+        + ("; the white bar gives the scale in arcsec." if pixel_scale else "."),
+        f"{sum(map(len, groups.values()))} lens images of the classes {', '.join(groups)}",
     )
 
 
@@ -194,8 +192,8 @@ def _mistakes(
     wrong = np.flatnonzero(predicted != labels)
     chosen = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:MISTAKES]
     if not len(chosen):
-        return
-    titles = [f"{classes[labels[i]]} taken for {classes[predicted[i]]}\nat {probabilities[i].max():.3f}" for i in chosen]
+        return pictures.discard("mistakes.png")
+    titles = [f"{classes[labels[i]]} taken for {classes[predicted[i]]}\np = {probabilities[i].max():.3f}" for i in chosen]
     rows = -(-len(chosen) // PER_CLASS)
     figure = new_figure(2.45 * PER_CLASS, 2.45 * rows)
     figures.plot_gallery(
@@ -206,7 +204,7 @@ def _mistakes(
         pixel_scale=pixel_scale,
     )
     named = ", ".join(str(ids[i]) for i in chosen)
-    pictures.add(
+    return pictures.add(
         figure,
         "mistakes.png",
         "Most confident mistakes",

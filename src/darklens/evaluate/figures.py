@@ -125,8 +125,8 @@ def plot_history(axes: Sequence[Axes], history: Sequence[dict[str, float]]) -> N
         axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes[0].yaxis.set_minor_formatter(NullFormatter())
     axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    axes[2].ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
-    axes[2].yaxis.get_offset_text().set_fontsize(7.5)
+    axes[2].yaxis.set_major_locator(MaxNLocator(5))
+    axes[2].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[0].legend(fontsize=7.5, frameon=False)
 
 
@@ -179,15 +179,16 @@ def plot_gallery(
 
 
 def plot_feature_maps(axes: np.ndarray, maps: np.ndarray) -> None:
-    """Show feature maps `(C, h, w)`, each on its own symmetric scale around zero, on a grid of axes."""
-    for ax, features in zip(np.ravel(axes), maps, strict=False):
-        limit = float(np.abs(features).max()) or 1.0
-        ax.imshow(features, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)
-    for ax in np.ravel(axes):
+    """Show feature maps `(C, h, w)`, each on its own symmetric scale around zero; axes that are left over are switched off."""
+    for i, ax in enumerate(np.ravel(axes)):
+        if i >= len(maps):
+            ax.axis("off")
+            continue
+        limit = float(np.abs(maps[i]).max()) or 1.0
+        ax.imshow(maps[i], origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         ax.set_xticks([])
         ax.set_yticks([])
-        for spine in ax.spines.values():
-            spine.set_edgecolor(GRID)
+        ax.spines[:].set_edgecolor(GRID)
 
 
 def _stretch(image: np.ndarray) -> tuple[FuncNorm, bool]:

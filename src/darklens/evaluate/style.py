@@ -63,3 +63,9 @@ class FigureSet:
         write_atomic(self.folder / file, buffer.getvalue())
         self.entries[file] = {"file": file, "title": title, "caption": caption, "alt": alt}
         write_json(self.index, {"figures": list(self.entries.values())})
+
+    def discard(self, file: str) -> None:
+        """Remove a picture that no longer applies, if it is there."""
+        if self.entries.pop(file, None):
+            write_json(self.index, {"figures": list(self.entries.values())})
+            (self.folder / file).unlink(missing_ok=True)

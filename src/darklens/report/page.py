@@ -106,7 +106,18 @@ def number(value: object) -> str:
 
 def _card(run: Run) -> dict[str, Any]:
     """Return the data card with every key that the page asks for."""
-    keys = ("summary", "source", "shape", "pixel_scale", "flux_unit", "instrument", "cosmology", "disjoint", "notes", "how_to_repeat")
+    keys = (
+        "summary",
+        "source",
+        "shape",
+        "pixel_scale",
+        "flux_unit",
+        "instrument",
+        "cosmology",
+        "disjoint",
+        "notes",
+        "how_to_repeat",
+    )
     return dict.fromkeys((*keys, "splits", "classes")) | (run.data or {})
 
 
