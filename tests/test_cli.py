@@ -115,6 +115,7 @@ def test_evaluate_compare_report(darklens, tmp_path, runs, tree):
         metrics = json.loads(darklens("evaluate", run.path, "--data", tree, "--name", "tree", "--json").stdout)
         assert metrics["auc_macro"]["n"] == 18
         assert metrics["auc_macro"]["low"] <= metrics["auc_macro"]["value"] <= metrics["auc_macro"]["high"]
+    assert "minus" in darklens("compare", *(r.path for r in runs)).stdout
     content = json.loads(darklens("compare", *(r.path for r in runs), "--json").stdout)
     assert content["pairs"][0]["a"] == "cnn"
     assert json.loads(darklens("compare", *(r.path for r in runs), "--on", "tree", "--json").stdout)["pairs"][0]["n"] == 18

@@ -315,8 +315,10 @@ def _show_comparison(content: dict, as_json: bool) -> None:
     if as_json:
         return console.show_json(content)
     console.metrics_table("metrics with 95% intervals", content["runs"])
-    keys = ("accuracy", "auc_macro", "average_precision", "loss", "ece")
-    rows = [[key, *(console.interval(pair[key]) for pair in content["pairs"])] for key in keys]
+    from darklens.evaluate.wording import format_difference
+
+    keys = ("accuracy", "auc_macro", "average_precision", "loss")
+    rows = [[key, *(format_difference(pair[key]) for pair in content["pairs"])] for key in keys]
     console.table("paired differences on the same images", ["", *(f"{p['a']} minus {p['b']}" for p in content["pairs"])], rows)
     return None
 

@@ -63,15 +63,9 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def metrics_table(title: str, named: dict[str, dict]) -> None:
     """Print headline metrics with their intervals, one column a run."""
+    from darklens.evaluate.wording import format_interval
+
     keys = [k for k in ("accuracy", "auc_macro", "average_precision", "loss", "ece") if any(k in m for m in named.values())]
-    rows = [[key, *(interval(m.get(key)) for m in named.values())] for key in keys]
+    rows = [[key, *(format_interval(m.get(key)) for m in named.values())] for key in keys]
     rows.append(["images", *(f"{m['accuracy']['n']:,}" for m in named.values())])
     table(title, ["", *named], rows)
-
-
-def interval(number: dict | None) -> str:
-    """Format a value with its 95% interval."""
-    if not number or number.get("value") is None:
-        return "-"
-    low, high = number.get("low"), number.get("high")
-    return f"{number['value']:.4f}" + (f" [{low:.4f}, {high:.4f}]" if low is not None and high is not None else "")
