@@ -14,6 +14,11 @@ def test_no_number_is_a_dash(nothing):
     assert format_interval(nothing) == format_difference(nothing) == "–"
 
 
+def test_nearly_one_does_not_read_as_one():
+    assert format_interval({"value": 0.99996, "low": 0.9999, "high": 1.0}) == "0.99996 [0.99990, 1.00000]"
+    assert format_interval({"value": 1.0, "low": 1.0, "high": 1.0}) == "1.0000 [1.0000, 1.0000]"
+
+
 def test_a_difference_is_signed():
     assert format_difference({"value": 0.0021, "low": -0.0004, "high": 0.0046}) == "+0.0021 [-0.0004, +0.0046]"
 

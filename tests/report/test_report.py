@@ -1,5 +1,7 @@
 """The page, made from run folders with the real layout."""
 
+import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 from scipy.special import softmax
 
 from darklens.errors import InputError
-from darklens.evaluate import classification_metrics, compare_predictions
+from darklens.evaluate import classification_metrics, compare_predictions, format_difference
 from darklens.evaluate.figure_set import save_classification_figures, save_training_figures
+from darklens.report import page as report_page
 from darklens.report import render_report
 from darklens.runs import Run
 
@@ -140,3 +143,89 @@ def test_a_run_without_results_is_refused(tmp_path):
         render_report([empty], tmp_path / "r.html")
     with pytest.raises(InputError, match="at least 1"):
         render_report([], tmp_path / "r.html")
+
+
+def copy_of(run, path):
+    """A run folder with the same content, to be changed."""
+    shutil.copytree(run.path, path)
+    return Run.open(path)
+
+
+def test_the_page_asks_nothing_of_the_network_and_is_well_formed(runs, tmp_path):
+    text = rendered(runs, tmp_path / "r.html")
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "<link" not in text
+    identifiers = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+    for tag in ("table", "section", "figure", "details", "svg", "tr", "td", "div"):
+        assert len(re.findall(rf"<{tag}[ >]", text)) == text.count(f"</{tag}>"), tag
+    assert set(re.findall(r'aria-labelledby="([^"]+)"', text)) <= set(identifiers)
+
+
+def test_differences_stand_with_their_interval_and_in_words(runs, tmp_path):
+    (pair,) = compare_predictions({r.path.name: (r.predictions(), r.metrics["classes"]) for r in runs})
+    words = " ".join(Page(rendered(runs, tmp_path / "r.html")).text)
+    for key in ("accuracy", "auc_macro", "loss", "brier"):
+        assert format_difference(pair[key]).replace("-", "\N{MINUS SIGN}") in words
+    assert "good is better" in words
+    assert "Two networks were trained on 120 images" in words
+
+
+def test_the_data_card_answers_every_question_or_says_that_it_cannot(runs, tmp_path):
+    words = " ".join(Page(rendered(runs[:1], tmp_path / "r.html")).text)
+    assert words.count("not recorded") == 5  # summary, command, instrument, cosmology, defects
+    assert "360: 120 for train, 120 for validation, 120 for test" in words
+    assert '0.1" a pixel, 2.4" × 2" on the sky' in words
+    assert "abababababababab" in words
+
+
+def test_runs_on_different_data_have_a_card_each(runs, tmp_path):
+    other = copy_of(runs[1], tmp_path / "other")
+    other.write("data", runs[1].data | {"summary": "other images"})
+    text = rendered([runs[0], other], tmp_path / "r.html")
+    assert text.count("What is known to be wrong with them?") == 2
+    assert "trained on different data" in text
+
+
+def test_sparse_folders_make_a_page(runs, tmp_path):
+    bare = copy_of(runs[0], tmp_path / "bare")
+    for name in ("data", "provenance", "calibration"):
+        (bare.path / f"{name}.json").unlink()
+    shutil.rmtree(bare.path / "figures")
+    assert "origin not recorded" in rendered([bare], tmp_path / "r.html")
+
+
+def test_a_temperature_at_its_end_is_remarked_upon(runs, tmp_path):
+    lost = copy_of(runs[0], tmp_path / "lost")
+    assert "carry no information" not in rendered([lost], tmp_path / "r.html")
+    lost.write("calibration", runs[0].calibration | {"temperature": 50.0})
+    assert "carry no information" in rendered([lost], tmp_path / "s.html")
+
+
+def test_notes_of_the_metrics_are_passed_on(runs, tmp_path):
+    noted = copy_of(runs[0], tmp_path / "noted")
+    noted.write("metrics", runs[0].metrics | {"notes": ["no mistake & <none> seen"]})
+    assert "noted: no mistake &amp; &lt;none&gt; seen." in rendered([noted], tmp_path / "r.html")
+
+
+def test_runs_of_one_name_are_told_apart(runs, tmp_path):
+    twins = [copy_of(runs[0], tmp_path / side / "net") for side in ("left", "right")]
+    render_report(twins, tmp_path / "r.html")
+    words = " ".join(Page((tmp_path / "r.html").read_text()).text)
+    assert str(tmp_path / "left" / "net") in words
+    assert str(tmp_path / "right" / "net") in words
+
+
+def test_a_missing_picture_is_named(runs, tmp_path):
+    torn = copy_of(runs[0], tmp_path / "torn")
+    (torn.path / "figures" / "curves.png").unlink()
+    with pytest.raises(InputError, match=r"curves\.png is missing"):
+        render_report([torn], tmp_path / "r.html")
+
+
+def test_a_page_that_grows_too_large_is_refused(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(report_page, "MAX_BYTES", 10_000)
+    with pytest.raises(InputError, match="fewer runs"):
+        render_report(runs, tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()

@@ -14,26 +14,31 @@ def format_interval(number: Mapping[str, Any] | None, digits: int = 4) -> str:
 
     Args:
         number: `{"value", "low", "high"}`, each a float or None.
-        digits: after the point.
+        digits: after the point; up to two more where the value would otherwise read as exactly 1 without being it.
     """
     if not number or number.get("value") is None:
         return NOTHING
-    value, bounds = f"{number['value']:.{digits}f}", format_bounds(number, digits)
-    return f"{value} {bounds}" if bounds else value
+    return f"{number['value']:.{_enough(number, digits)}f} {format_bounds(number, digits)}".rstrip()
+
+
+def format_difference(number: Mapping[str, Any] | None, digits: int = 4) -> str:
+    """Return a paired difference, always signed: `+0.0021 [-0.0004, +0.0046]`; arguments as in `format_interval`."""
+    if not number or number.get("value") is None:
+        return NOTHING
+    return f"{number['value']:+.{_enough(number, digits)}f} {format_bounds(number, digits, '+')}".rstrip()
 
 
 def format_bounds(number: Mapping[str, Any] | None, digits: int = 4, sign: str = "-") -> str:
     """Return the interval alone, `[0.9941, 0.9964]`; empty where there is none."""
     if not number or number.get("low") is None or number.get("high") is None:
         return ""
+    digits = _enough(number, digits)
     return f"[{number['low']:{sign}.{digits}f}, {number['high']:{sign}.{digits}f}]"
 
 
-def format_difference(number: Mapping[str, Any] | None, digits: int = 4) -> str:
-    """Return a paired difference, always signed: `+0.0021 [-0.0004, +0.0046]`."""
-    if not number or number.get("value") is None:
-        return NOTHING
-    return f"{number['value']:+.{digits}f} {format_bounds(number, digits, '+')}".rstrip()
+def _enough(number: Mapping[str, Any], digits: int) -> int:
+    value = number["value"]
+    return next((d for d in range(digits, digits + 3) if value == 1 or round(value, d) != 1), digits)
 
 
 def winner(row: Mapping[str, Any], key: str) -> str | None:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from run folders: no network, no script that it needs, every number with its interval."""
+"""One self-contained HTML page from run folders: no network, no script, every number with its interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import jinja2
 import yaml
 
 from darklens.errors import InputError
+from darklens.evaluate import wording
+from darklens.evaluate.calibration import LIMITS
 from darklens.files import write_atomic
+from darklens.report.intervals import Track
 from darklens.runs import Evaluation, Run
 
 MAX_BYTES = 15 << 20
@@ -25,7 +28,24 @@ HEADLINE = {
     "ece": "ECE",
 }
 """Headline metrics and what the page calls them."""
-LOWER_IS_BETTER = ("loss", "ece", "brier")
+DRAWN = ("auc_macro", "accuracy", "loss")
+"""Those that are drawn, too."""
+COMPARED = {key: label for key, label in HEADLINE.items() if key != "ece"} | {"brier": "Brier score"}
+"""Metrics of the paired comparison."""
+NOT_RECORDED = "not recorded"
+SPELLED = ("No", "One", "Two", "Three", "Four", "Five", "Six")
+INSTRUMENT = {
+    "psf": "{}",
+    "pixel_scale": '{}" a pixel',
+    "exposure_time": "exposure {} s",
+    "n_exposures": "{} exposure(s)",
+    "zero_point": "zero point {} mag",
+    "sky_mag_arcsec2": "sky {} mag/arcsec²",
+    "read_noise": "read noise {} e-",
+    "gain": "gain {} e-/ADU",
+    "origin": "numbers from {}",
+}
+"""How the page says what an instrument is."""
 
 
 def render_report(
@@ -48,6 +68,28 @@ def render_report(
     for run in runs:
         if run.metrics is None:
             raise InputError(f"{run.path} has no metrics yet: continue it with darklens train --resume {run.path}")
+    views = [_view(run, name) for run, name in zip(runs, _names(runs), strict=True)]
+    page = _environment().get_template("report.html").render(
+        title=title,
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        headline=HEADLINE,
+        compared=COMPARED,
+        limits=LIMITS,
+        runs=views,
+        panels=[_panel(views, key) for key in DRAWN],
+        pairs=[_pair(row) for row in comparison or []],
+        best=_best(comparison or [], len(runs)),
+        cards=_cards(views),
+        elsewhere=_elsewhere(views),
+    )  # fmt: skip
+    if len(page.encode()) > MAX_BYTES:
+        raise InputError(
+            f"the page would have {len(page) >> 20} MiB and the limit is {MAX_BYTES >> 20}: report on fewer runs at once"
+        )
+    write_atomic(Path(out), page)
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -55,70 +97,16 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"interval": interval, "difference": difference, "verdict": verdict, "number": number}
-    names = _names(runs)
-    page = environment.get_template("report.html").render(
-        title=title,
-        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=HEADLINE,
-        runs=[_view(run, name) for run, name in zip(runs, names, strict=True)],
-        pairs=comparison or [],
-        best=_best(comparison, len(runs)),
-        data=_card(runs[0]),
-        examples=_picture(runs[0], "examples.png"),
-        same_data=all(run.data == runs[0].data for run in runs),
-    )
-    if len(page) > MAX_BYTES:
-        raise InputError(
-            f"the page would have {len(page) >> 20} MiB and the limit is {MAX_BYTES >> 20}: report on fewer runs at once"
-        )
-    write_atomic(Path(out), page)
-
-
-def interval(value: dict[str, Any] | None) -> str:
-    """Format a number with its interval: `0.9953 [0.9941, 0.9964]`."""
-    if not value or value.get("value") is None:
-        return "–"
-    low, high = value.get("low"), value.get("high")
-    return f"{value['value']:.4f}" + (f" [{low:.4f}, {high:.4f}]" if low is not None and high is not None else "")
-
-
-def difference(value: dict[str, Any]) -> str:
-    """Format a paired difference with its interval, signed."""
-    if value.get("value") is None:
-        return "–"
-    return f"{value['value']:+.4f} [{value['low']:+.4f}, {value['high']:+.4f}]"
-
-
-def verdict(row: dict[str, Any], key: str) -> str:
-    """Say in words what a paired difference means."""
-    value = row[key]
-    if value.get("value") is None or not value["excludes_zero"]:
-        return "indistinguishable"
-    first_is_better = (value["value"] > 0) != (key in LOWER_IS_BETTER)
-    return f"{row['a'] if first_is_better else row['b']} is better"
-
-
-def number(value: object) -> str:
-    """Format a count with thin separators, and anything else as it is."""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _card(run: Run) -> dict[str, Any]:
-    """Return the data card with every key that the page asks for."""
-    keys = (
-        "summary",
-        "source",
-        "shape",
-        "pixel_scale",
-        "flux_unit",
-        "instrument",
-        "cosmology",
-        "disjoint",
-        "notes",
-        "how_to_repeat",
-    )
-    return dict.fromkeys((*keys, "splits", "classes")) | (run.data or {})
+    environment.filters |= {
+        "interval": wording.format_interval,
+        "value": lambda number: wording.format_interval(number).split(" ")[0],
+        "bounds": wording.format_bounds,
+        "difference": lambda number: wording.format_difference(number).replace("-", "\N{MINUS SIGN}"),
+        "verdict": wording.verdict,
+        "spelled": lambda number: SPELLED[number] if number < len(SPELLED) else str(number),
+        "count": lambda number: f"{number:,}" if isinstance(number, int) else wording.NOTHING,
+    }
+    return environment
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -126,31 +114,20 @@ def _names(runs: Sequence[Run]) -> list[str]:
     return short if len(set(short)) == len(short) else [str(run.path) for run in runs]
 
 
-def _best(comparison: list[dict[str, Any]] | None, count: int) -> dict[str, str | None]:
-    """Metric -> the run that beats every other by an interval that excludes zero, where there is one."""
-    best = {}
-    for key in HEADLINE:
-        wins: dict[str, int] = {}
-        for row in comparison or []:
-            if key in row and verdict(row, key).endswith("is better"):
-                winner = verdict(row, key).removesuffix(" is better")
-                wins[winner] = wins.get(winner, 0) + 1
-        best[key] = next((name for name, won in wins.items() if won == count - 1), None)
-    return best
-
-
 def _view(run: Run, name: str) -> dict[str, Any]:
-    recipe = {k: v for k, v in run.recipe.items() if k != "also"}
+    recipe = {key: value for key, value in run.recipe.items() if key != "also"}
+    pictures = _pictures(run)
     return {
         "name": name,
         "metrics": run.metrics,
         "model": run.model,
-        "recipe": recipe,
+        "summary": recipe.get("summary"),
+        "recipe_yaml": yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         "calibration": run.calibration,
-        "recipe_yaml": yaml.safe_dump(recipe, sort_keys=False),
         "provenance": run.provenance or {},
-        "history": run.history,
-        "figures": [f for f in _pictures(run) if f["file"] != "examples.png"],
+        "data": run.data or {},
+        "examples": next((p for p in pictures if p["file"] == "examples.png"), None),
+        "figures": [p for p in pictures if p["file"] != "examples.png"],
         "evaluations": [
             {"name": e.name, "metrics": e.metrics, "data": e.data or {}, "figures": _pictures(e)}
             for e in run.evaluations
@@ -159,12 +136,104 @@ def _view(run: Run, name: str) -> dict[str, Any]:
     }
 
 
+def _panel(views: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    """Return one metric of all runs, ready to be drawn."""
+    numbers = [view["metrics"].get(key) for view in views]
+    track = Track.around(numbers)
+    rows = [{"name": v["name"], "number": n, "mark": track.mark(n)} for v, n in zip(views, numbers, strict=True)]
+    return {"key": key, "label": HEADLINE[key], "rows": rows, "ticks": track.ticks()}
+
+
+def _pair(row: dict[str, Any]) -> dict[str, Any]:
+    """Return one paired comparison; each metric is drawn on a track of its own around zero."""
+    lines = [
+        {
+            "label": label,
+            "number": row[key],
+            "p": row[key].get("p_value"),
+            "mark": Track.around([row[key]], zero=True).mark(row[key]),
+            "winner": wording.winner(row, key),
+            "verdict": wording.verdict(row, key),
+        }
+        for key, label in COMPARED.items()
+        if key in row
+    ]
+    return {"a": row["a"], "b": row["b"], "n": row["n"], "auc_macro": row["auc_macro"], "row": row, "lines": lines}
+
+
+def _best(comparison: list[dict[str, Any]], count: int) -> dict[str, str | None]:
+    """Metric -> the run that beats every other by an interval that excludes zero, where there is one."""
+    best: dict[str, str | None] = {}
+    for key in HEADLINE:
+        won = [wording.winner(row, key) for row in comparison if key in row]
+        best[key] = next((name for name in won if name and won.count(name) == count - 1), None)
+    return best
+
+
+def _cards(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one data card for each distinct set of images, with the runs that used it."""
+    cards: list[dict[str, Any]] = []
+    for view in views:
+        same = next((card for card in cards if card["data"] == view["data"]), None)
+        if same:
+            same["runs"].append(view["name"])
+        else:
+            data = view["data"]
+            cards.append(
+                {
+                    "runs": [view["name"]],
+                    "data": data,
+                    "what": data.get("summary") or data.get("source") or "origin not recorded",
+                    "questions": _questions(data),
+                    "splits": data.get("splits") or {},
+                    "classes": data.get("classes") or view["metrics"]["classes"],
+                    "examples": view["examples"],
+                }
+            )
+    return cards
+
+
+def _questions(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the fixed questions of the data card (Gebru et al. 2021) with their answers; none is left out."""
+    shape, instrument, cosmology = (data.get(key) or {} for key in ("shape", "instrument", "cosmology"))
+    split_rows = {name: split["rows"] for name, split in (data.get("splits") or {}).items()}
+    scale = data.get("pixel_scale")
+    size = " × ".join(map(str, shape)) + " (bands × rows × columns)" if shape else None
+    field = f'; {scale:g}" a pixel, {shape[2] * scale:.3g}" × {shape[1] * scale:.3g}" on the sky' if shape and scale else ""
+    many = f"{sum(split_rows.values()):,}: " + ", ".join(f"{rows:,} for {name}" for name, rows in split_rows.items())
+    seen_by = [words.format(instrument[key]) for key, words in INSTRUMENT.items() if instrument.get(key) not in (None, "")]
+    answers = {
+        "What do the images show?": data.get("summary"),
+        "How many are there?": many if split_rows else None,
+        "How were they made?": data.get("source"),
+        "How can they be made again?": data.get("how_to_repeat"),
+        "How large are they?": size + field if size else None,
+        "What is the unit of a pixel?": data.get("flux_unit"),
+        "What instrument saw them?": ", ".join([str(instrument.get("name", "unnamed")), *seen_by]) if instrument else None,
+        "In what cosmology?": ", ".join(f"{key} {value}".removeprefix("name ") for key, value in cosmology.items()),
+        "Do the splits share images?": data.get("disjoint"),
+        "What is known to be wrong with them?": data.get("notes"),
+    }
+    return [(question, str(answer) if answer else NOT_RECORDED) for question, answer in answers.items()]
+
+
+def _elsewhere(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return evaluations on other data, those of one name together."""
+    names = dict.fromkeys(e["name"] for view in views for e in view["evaluations"])
+    found = []
+    for name in names:
+        rows = [
+            {"run": v["name"], "metrics": e["metrics"], "data": e["data"]}
+            for v in views
+            for e in v["evaluations"]
+            if e["name"] == name
+        ]
+        found.append({"name": name, "source": rows[0]["data"].get("source"), "rows": rows})
+    return found
+
+
 def _pictures(place: Evaluation) -> list[dict[str, str]]:
-    return [figure | {"source": _encoded(place.path / "figures" / figure["file"])} for figure in place.figures]
-
-
-def _picture(place: Evaluation, file: str) -> dict[str, str] | None:
-    return next((f for f in _pictures(place) if f["file"] == file), None)
+    return [picture | {"source": _encoded(place.path / "figures" / picture["file"])} for picture in place.figures]
 
 
 def _encoded(path: Path) -> str:
