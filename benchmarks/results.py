@@ -25,6 +25,10 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "model-iii": {"accuracy": 0.99993, "by": "CoaT-lite-small; 14,999 of 15,000"},
     "common-test": {"accuracy": 0.9712, "auc_macro": 0.9975, "by": "HybridFNO 14M, 8x test-time augmentation"},
 }
+INTRODUCTION = (
+    "Made by `make results` from `docs/results.json`; nothing is typed by hand. Brackets are 95% bootstrap intervals of the test images;",
+    "one seed each. `public-model-*` are files made by the public DeepLenseSim scripts, not by darklens, and never trained on.",
+)
 TITLES = {
     "model-i": "Model I (noise drawn twice, as published)",
     "model-ii": "Model II (noise-free, as published)",
@@ -84,12 +88,7 @@ def merge(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str
 
 def page(rows: list[dict[str, Any]]) -> str:
     """Return the Markdown page."""
-    lines = [
-        "# Results",
-        "",
-        "Made by `make results` from `docs/results.json`; nothing is typed by hand. Brackets are 95% bootstrap intervals.",
-        "",
-    ]
+    lines = ["# Results", "", *INTRODUCTION, ""]
     for block in dict.fromkeys(row["block"] for row in rows):
         members = [row for row in rows if row["block"] == block]
         lines += [f"## {TITLES.get(block, block)}", ""]
