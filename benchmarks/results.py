@@ -26,8 +26,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "common-test": {"accuracy": 0.9712, "auc_macro": 0.9975, "by": "HybridFNO 14M, 8x test-time augmentation"},
 }
 INTRODUCTION = (
-    "Made by `make results` from `docs/results.json`; nothing is typed by hand. Brackets are 95% bootstrap intervals of the test images;",
-    "one seed each. `public-model-*` are files made by the public DeepLenseSim scripts, not by darklens, and never trained on.",
+    "Made by `make results` from `docs/results.json`; nothing is typed by hand. Brackets are 95% bootstrap intervals of the test",
+    "images; one seed each. `public-model-*` are files made by the public DeepLenseSim scripts, not by darklens, and never trained on.",
 )
 TITLES = {
     "model-i": "Model I (noise drawn twice, as published)",
