@@ -36,16 +36,16 @@ def blobs(n=64, seed=0, size=32):
     return ImageSet(images[:, None].astype(np.float32), labels, np.arange(n).astype(str).astype(object), CLASSES)
 
 
-def training(path, silent=True, **settings):
+def training(path, model="resnet18", size=32, **settings):
     config = TrainConfig(**({"epochs": 3, "batch_size": 16, "precision": "float32", "augment": ["shift"], "lr": 3e-3} | settings))
-    model = build("resnet18", classes=2, size=32, seed=1)
-    return Training(
-        Run.create(path, {"name": "x"}), model, TASK, blobs(), blobs(32, 1), config, Preprocess(), device="cpu", log=lambda s: None
-    )
+    network = build(model, classes=2, size=size, seed=1)
+    run = Run.create(path, {"name": "x"})
+    sets = blobs(size=size), blobs(32, 1, size)
+    return Training(run, network, TASK, *sets, config, Preprocess(), device="cpu", log=lambda s: None)
 
 
 def test_it_learns_and_keeps_best_last_and_history(tmp_path):
-    state = training(tmp_path / "run", epochs=10, ema=0.8).fit()
+    state = training(tmp_path / "run", model="cnn", size=64, epochs=10, ema=0.8, lr=2e-3).fit()
     assert state["best"]["val_accuracy"] > 0.95
     run = Run.open(tmp_path / "run")
     assert [row["epoch"] for row in run.history] == list(range(1, 11))
