@@ -112,8 +112,9 @@ def test_predict_agrees_with_the_runs_own_predictions(runs):
 
 def test_evaluate_compare_report(darklens, tmp_path, runs, tree):
     for run in runs:
-        metrics = json.loads(darklens("evaluate", run.path, "--data", tree, "--name", "tree", "--json").stdout)
-        assert metrics["auc_macro"]["n"] == 18
+        done = darklens("evaluate", run.path, "--data", tree, "--name", "tree", "--json")
+        metrics = json.loads(done.stdout)
+        assert metrics["auc_macro"]["n"] == 18, done.stderr
         assert metrics["auc_macro"]["low"] <= metrics["auc_macro"]["value"] <= metrics["auc_macro"]["high"]
     assert "minus" in darklens("compare", *(r.path for r in runs)).stdout
     content = json.loads(darklens("compare", *(r.path for r in runs), "--json").stdout)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from darklens.errors import InputError
 
 IMAGE_KEYS = ("image", "images", "data", "img", "x", "X", "arr_0")
 NPZ_BYTES_AT_MOST = 4 << 30
+_PARSER = threading.Lock()
+"""Python 3.11's literal parser, which numpy uses on headers, now and then fails when threads use it at once (CPython gh-106905)."""
 
 
 def read_npy(path: Path, options: Options) -> Iterator[Record]:
@@ -77,10 +80,11 @@ def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype
     """Read shape, Fortran order and type of what follows; nothing is executed."""
     try:
         version = npy_format.read_magic(file)
-        if version == (1, 0):
-            return npy_format.read_array_header_1_0(file)
-        if version == (2, 0):
-            return npy_format.read_array_header_2_0(file)
+        with _PARSER:
+            if version == (1, 0):
+                return npy_format.read_array_header_1_0(file)
+            if version == (2, 0):
+                return npy_format.read_array_header_2_0(file)
     except Exception as error:  # numpy parses the header as a Python literal, which can fail in any way
         raise InputError(f"{name} is empty, truncated, or no .npy file: download or write it again") from error
     raise InputError(f"{name} is a .npy file of version {version}, for records with fields: save one image array")
