@@ -180,7 +180,7 @@ def _read_tree(root: Path, options: Options, on_skip: Skip | None, workers: int 
     found = 0
     for file, future in ahead(lambda file: _start(file, options), image_files(root, skipped), workers):
         try:
-            for record in future.result():
+            for record in _settled(future, file, options):
                 found += 1
                 yield record
         except InputError as error:
@@ -190,6 +190,14 @@ def _read_tree(root: Path, options: Options, on_skip: Skip | None, workers: int 
     if not found:
         remedy = f"passed over {skipped.count} files, first {skipped.first}" if skipped.count else "it is empty"
         raise InputError(f"{root} holds no image that can be read ({remedy}): give .npy, .npz or FITS files")
+
+
+def _settled(future: Future[Iterator[Record]], file: File, options: Options) -> Iterator[Record]:
+    """Return what a thread decoded; a file that failed there is tried again alone: damage fails twice, a race does not."""
+    try:
+        return future.result()
+    except InputError:
+        return _start(file, options)
 
 
 class _Skipped:
