@@ -75,9 +75,3 @@ def _header(path: Path) -> dict:
     if "darklens" not in metadata:
         raise InputError(f"{path} is not a checkpoint of darklens: give --resume the folder of a run")
     return json.loads(metadata["darklens"])
-
-
-def scheduler_state(scheduler: object) -> dict[str, Any]:
-    """Return a scheduler's state as JSON can hold it (infinities included)."""
-    plain = (bool, int, float, str, list, dict, type(None))
-    return {k: v for k, v in scheduler.state_dict().items() if isinstance(v, plain)}  # type: ignore[attr-defined]
