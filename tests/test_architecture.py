@@ -9,6 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "darklens"
 ROWS = {
     **dict.fromkeys(("errors", "units"), 0),
     "files": 0.5,  # stands on errors alone
+    "native": 0.7,
     **dict.fromkeys(("lensing", "data", "runs"), 1),
     **dict.fromkeys(("simulate", "evaluate"), 2),
     "fit": 3,

@@ -1,0 +1,10 @@
+"""The command line: a thin layer over `darklens.api`, one file per family. Heavy imports happen inside the commands.
+
+The order of the imports is the order of the commands in `darklens --help`.
+"""
+
+from darklens.cli import learn, simulate, data, machine  # noqa: F401, I001
+from darklens.cli.application import app
+from darklens.cli.entry import main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,83 @@
+"""What the commands share: options, and how results are shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from darklens.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Resize = Annotated[bool, typer.Option("--resize", help="Accept images of another size, by resampling.")]
+Hdu = Annotated[str | None, typer.Option(help="Extension of a FITS file, by number or name.")]
+Key = Annotated[str | None, typer.Option(help="Array of an .npz file.")]
+Group = Annotated[list[str] | None, typer.Option(help="LABEL=CLASS: what a label in the data counts as; repeatable.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted keys: --set train.epochs=5; repeatable.")]
+
+
+def show(content: dict[str, Any], as_json: bool) -> None:
+    """Print a mapping as a table or as JSON."""
+    from darklens import console
+
+    if as_json:
+        return console.show_json(content)
+    content = console.plain(content)
+    flat = {k: v for k, v in content.items() if k != "table"} | content.get("table", {})
+    rows = [[k, short(v)] for k, v in flat.items() if v not in (None, {}, [], "")]
+    console.table(str(content.get("path") or ""), ["", ""], rows)
+    return None
+
+
+def show_metrics(named: dict[str, dict], as_json: bool) -> None:
+    """Print metrics by run as a table or as JSON."""
+    from darklens import console
+
+    if as_json:
+        console.show_json(next(iter(named.values())) if len(named) == 1 else named)
+    else:
+        console.metrics_table("metrics with 95% intervals", named)
+
+
+def show_comparison(content: dict, as_json: bool) -> None:
+    """Print runs side by side with their paired differences."""
+    from darklens import console
+
+    if as_json:
+        return console.show_json(content)
+    console.metrics_table("metrics with 95% intervals", content["runs"])
+    from darklens.evaluate.wording import format_difference
+
+    keys = ("accuracy", "auc_macro", "average_precision", "loss")
+    rows = [[key, *(format_difference(pair[key]) for pair in content["pairs"])] for key in keys]
+    console.table("paired differences on the same images", ["", *(f"{p['a']} minus {p['b']}" for p in content["pairs"])], rows)
+    return None
+
+
+def short(value: object) -> str:
+    """Return a value in few characters."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {short(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(short(v) for v in value[:12]) + (f", and {len(value) - 12} more" if len(value) > 12 else "")
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def hdu_of(value: str | None) -> int | str | None:
+    """Return the extension of a FITS file as a number where it is one."""
+    return int(value) if value is not None and value.lstrip("-").isdigit() else value
+
+
+def mapping(items: list[str] | None) -> dict[str, str]:
+    """Read LABEL=CLASS options."""
+    for item in items or []:
+        if "=" not in item:
+            raise InputError(f"--group {item!r} is not LABEL=CLASS: write for example --group cdm=sub")
+    return dict(item.split("=", 1) for item in items or [])
+
+
+def interrupted() -> None:
+    """Leave with the exit code of an interruption."""
+    raise typer.Exit(130)
