@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from darklens.api import TrainedRun, compare, demo, evaluate, load, open_run, report, simulate, train
+    from darklens.api import TrainedRun, compare, demo, evaluate, fit, load, open_run, report, simulate, train
     from darklens.data import Table
     from darklens.errors import DarklensError, InputError, WorkError
     from darklens.runs import Run
@@ -35,6 +35,7 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "fit",
     "load",
     "open_run",
     "report",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-ROOMS = ("evaluate", "report", "simulate", "train")
+ROOMS = ("evaluate", "fit", "report", "simulate", "train")
 """Rooms whose name is also that of a function of the interface: `darklens.simulate("model-iii", n=300)` calls the function, and
 `darklens.simulate.render` lies in the room."""
 

@@ -31,7 +31,8 @@ class PSF(ABC):
 
 
 @functools.lru_cache(maxsize=64)
-def _gaussian_taps(sigma_px: float, radius: int) -> tuple[float, ...]:
+def gaussian_taps(sigma_px: float, radius: int) -> tuple[float, ...]:
+    """Return the `2 radius + 1` weights of a Gaussian sampled at pixel centres, of sum one."""
     offsets = np.arange(-radius, radius + 1)
     taps = np.exp(-0.5 * (offsets / sigma_px) ** 2)
     return tuple((taps / taps.sum()).tolist())
@@ -63,7 +64,7 @@ class GaussianPSF(PSF):
         batch to the last bit, and for these few taps they are as fast.
         """
         radius = self.margin(pixel_scale)
-        taps = _gaussian_taps(self.sigma / pixel_scale, radius)
+        taps = gaussian_taps(self.sigma / pixel_scale, radius)
         for dim in (-1, -2):
             size = image.shape[dim] - 2 * radius
             out = image.narrow(dim, radius, size) * taps[radius]

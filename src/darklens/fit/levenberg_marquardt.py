@@ -1,0 +1,114 @@
+"""Batched Levenberg-Marquardt with bounds and model-dependent weights.
+
+A step is judged with the weights of the point it starts from; then the weights follow (iteratively reweighted least squares): for
+Poisson counts the fixed point is the maximum of the likelihood. Every job has its own damping, and jobs that have converged are
+not computed any more. Convergence is Minuit's: the decrease of chi^2 still to be expected, `g A^-1 g`, is small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darklens.fit.lens_model import LensModel
+from darklens.fit.normal_equations import Images, normal_equations
+
+EXPECTED_DECREASE = 1e-2
+"""Of chi^2 at convergence; a tenth of a standard deviation of one parameter."""
+MAX_DAMPING = 1e7
+
+
+@dataclass
+class State:
+    """Where the jobs are.
+
+    Args:
+        which: `(J,)` image of each job.
+        parameters: `(J, len(PARAMETERS))`.
+        cost: `(J,)` chi^2.
+        A: `(J, P, P)` normal matrix there.
+        converged: `(J,)`.
+        iterations: `(J,)`.
+    """
+
+    which: np.ndarray
+    parameters: np.ndarray
+    cost: np.ndarray
+    A: np.ndarray
+    converged: np.ndarray
+    iterations: np.ndarray
+
+
+def minimise(
+    images: Images, model: LensModel, which: np.ndarray, start: np.ndarray, *, iterations: int, device: str = "cpu"
+) -> State:
+    """Minimise chi^2 of each job.
+
+    Args:
+        images: the images.
+        model: says what is free.
+        which: `(J,)` image of each job.
+        start: `(J, len(PARAMETERS))`.
+        iterations: at most.
+        device: where PyTorch computes.
+    """
+    free = model.free_index
+    low, high = model.bounds()
+    p = start.copy()
+    p[:, free] = np.clip(p[:, free], low, high)
+    here = normal_equations(images, model, which, p, device=device)
+    cost, A, g, weights = here.cost, here.A, here.g, here.weights
+    damping = np.full(len(which), 1e-2)
+    done, count = np.zeros(len(which), int), np.zeros(len(which), int)
+    for _ in range(iterations + 1):
+        active = np.flatnonzero(done == 0)
+        newton, expected = _step(A[active], g[active], np.zeros(len(active)), p[active][:, free], low, high)
+        small = np.isfinite(expected) & (expected < EXPECTED_DECREASE)
+        done[active[small]] = 1
+        if count[active].max(initial=0) >= iterations:
+            break
+        active, newton = active[~small], newton[~small]
+        if not len(active):
+            break
+        step, _ = _step(A[active], g[active], damping[active], p[active][:, free], low, high)
+        trial = p[active]
+        trial[:, free] = np.clip(trial[:, free] + step, low, high)
+        there = normal_equations(images, model, which[active], trial, weights[active], device=device)
+        before = cost[active]
+        better = np.isfinite(there.cost_in) & np.isfinite(there.A).all((1, 2)) & (there.cost_in <= before)
+        taken = active[better]
+        p[taken], cost[taken], A[taken], g[taken] = trial[better], there.cost[better], there.A[better], there.g[better]
+        weights[taken] = there.weights[better]
+        damping[active] = np.where(better, np.maximum(damping[active] * 0.1, 1e-9), np.maximum(damping[active], 1e-5) * 10)
+        count[active] += 1
+        done[active[damping[active] > MAX_DAMPING]] = -1
+    return State(which, p, cost, A, done == 1, count)
+
+
+def _step(
+    A: np.ndarray, g: np.ndarray, damping: np.ndarray, p: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the step `(J, P)` and the decrease of chi^2 that a full one promises; parameters pushed against a bound stay there."""
+    stuck = ((p <= low) & (g < 0)) | ((p >= high) & (g > 0))
+    g = np.where(stuck, 0.0, g)
+    diagonal = np.einsum("jpp->jp", A)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = A * scale[:, :, None] * scale[:, None, :]
+    scaled[stuck] = 0
+    scaled.transpose(0, 2, 1)[stuck] = 0
+    index = np.arange(A.shape[-1])
+    scaled[:, index, index] = (1 + damping[:, None]) + 1e-9
+    step = np.linalg.solve(scaled, (g * scale)[..., None])[..., 0] * scale
+    return step, (step * g).sum(1)
+
+
+def covariance(A: np.ndarray) -> np.ndarray:
+    """Return the inverse of normal matrices `(J, P, P)`; NaN where a parameter leaves no trace in the image."""
+    diagonal = np.einsum("jpp->jp", A)
+    good = (diagonal > 0).all(1) & np.isfinite(A).all((1, 2))
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = np.where(good[:, None, None], A * scale[:, :, None] * scale[:, None, :], np.eye(A.shape[-1]))
+    inverse = np.linalg.pinv(scaled, hermitian=True, rcond=1e-12) * scale[:, :, None] * scale[:, None, :]
+    inverse[~good] = np.nan
+    return inverse
