@@ -14,6 +14,7 @@ PARAMETERS = {
     "resnet18": 11_171_779,
     "pi-resnet18-published": 11_171_779 + 7 * 7 * 64,
     "pi-resnet18": 11_171_779 + 7 * 7 * 64 + 28_794,
+    "arcnet": 105_387,
 }
 SHAPES = [(1, 64, 64), (3, 64, 64), (1, 150, 150), (1, 64, 80)]
 every_model = pytest.mark.parametrize("name", MODELS)

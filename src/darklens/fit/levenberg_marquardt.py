@@ -74,16 +74,24 @@ def minimise(
         step, _ = _step(A[active], g[active], damping[active], p[active][:, free], low, high)
         trial = p[active]
         trial[:, free] = np.clip(trial[:, free] + step, low, high)
+        step = trial[:, free] - p[active][:, free]
+        promised = 2 * (step * g[active]).sum(1) - np.einsum("jp,jpq,jq->j", step, A[active], step)
         there = normal_equations(images, model, which[active], trial, weights[active], device=device)
         before = cost[active]
         better = np.isfinite(there.cost_in) & np.isfinite(there.A).all((1, 2)) & (there.cost_in <= before)
         taken = active[better]
         p[taken], cost[taken], A[taken], g[taken] = trial[better], there.cost[better], there.A[better], there.g[better]
         weights[taken] = there.weights[better]
-        damping[active] = np.where(better, np.maximum(damping[active] * 0.1, 1e-9), np.maximum(damping[active], 1e-5) * 10)
+        damping[active] = _damped(damping[active], (before - there.cost_in) / np.maximum(promised, 1e-300), better)
         count[active] += 1
         done[active[damping[active] > MAX_DAMPING]] = -1
     return State(which, p, cost, A, done == 1, count)
+
+
+def _damped(damping: np.ndarray, kept: np.ndarray, better: np.ndarray) -> np.ndarray:
+    """Return the next damping from the share of the promised decrease that came true (Marquardt, with a middle ground)."""
+    factor = np.where(kept > 0.75, 0.1, np.where(kept > 0.25, 0.5, 2.0))
+    return np.where(better, np.maximum(damping * factor, 1e-9), np.maximum(damping, 1e-5) * 8)
 
 
 def _step(

@@ -206,7 +206,22 @@ def _descend(
     best = rough.parameters.reshape(jobs, variants, -1)[np.arange(jobs), cost.argmin(1)]
     if factor > 1 and "sky" in model.free:
         best[:, PARAMETERS.index("sky")] /= factor**2
-    return minimise(images, model, which, best, iterations=effort.fine, device=device)
+    state = minimise(images, model, which, best, iterations=effort.fine, device=device)
+    return _polish(images, model, state, effort, device)
+
+
+def _polish(images: Images, model: LensModel, state: State, effort: Effort, device: str) -> State:
+    """Go on in double precision where single precision has come to its end, as it does when parameters are nearly degenerate."""
+    rest = np.flatnonzero(~state.converged)
+    if len(rest):
+        rows = state.which[rest]
+        arrays = (array[rows].astype(np.float64) for array in (images.data, images.v0, images.v1))
+        double = Images(*arrays, images.pixel_scale, images.psf)
+        better = minimise(double, model, np.arange(len(rest)), state.parameters[rest], iterations=2 * effort.fine, device=device)
+        _take(
+            state, better, rest, better.converged
+        )  # the same valley, so better by its convergence even if chi^2 is a little higher
+    return state
 
 
 def _shake(first: np.ndarray, found: np.ndarray, model: LensModel, rng: np.random.Generator) -> np.ndarray:
@@ -233,8 +248,14 @@ def _shake(first: np.ndarray, found: np.ndarray, model: LensModel, rng: np.rando
 
 
 def _keep_better(state: State, other: State, rows: np.ndarray) -> None:
-    better = np.isfinite(other.cost) & (other.cost < state.cost[rows] - 0.1 * other.converged)
-    better |= other.converged & ~state.converged[rows] & (other.cost < state.cost[rows] + 0.1)
+    """Take the other solution where it is lower, or where it alone has converged and is as good."""
+    here = state.cost[rows]
+    lower = np.isfinite(other.cost) & (other.cost < here - 0.1) & (other.converged | ~state.converged[rows])
+    settled = other.converged & ~state.converged[rows] & (other.cost < here * 1.001)
+    _take(state, other, rows, lower | settled)
+
+
+def _take(state: State, other: State, rows: np.ndarray, better: np.ndarray) -> None:
     for name in ("parameters", "cost", "A", "converged", "iterations"):
         getattr(state, name)[rows[better]] = getattr(other, name)[better]
 

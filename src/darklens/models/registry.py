@@ -14,12 +14,14 @@ import torch
 from torch import nn
 
 from darklens.errors import InputError, unknown
+from darklens.models.arcnet import ArcNet
 from darklens.models.cnn import CNN
 from darklens.models.pi_resnet18 import PIResNet18
 from darklens.models.pi_resnet18_published import PIResNet18Published
 from darklens.models.resnet18 import ResNet18
 
 MODELS: dict[str, type[nn.Module]] = {
+    "arcnet": ArcNet,
     "cnn": CNN,
     "resnet18": ResNet18,
     "pi-resnet18": PIResNet18,

@@ -90,8 +90,8 @@ def _train(run: Run, recipe: Recipe, splits: Splits, device: str, log: Log, prog
         run,
         model,
         splits.task,
-        splits.train,
-        splits.validation,
+        splits.train.seen_as(recipe.preprocess.input),
+        splits.validation.seen_as(recipe.preprocess.input),
         recipe.train,
         recipe.preprocess,
         device=device,
@@ -139,4 +139,4 @@ def describe(recipe: Recipe, splits: Splits) -> dict:
         "flux_unit": splits.card["flux_unit"],
         "preprocess": recipe.preprocess.model_dump(),
         "torch": torch.__version__,
-    }
+    } | ({"fit": splits.plan.as_dict()} if recipe.preprocess.input != "image" else {})

@@ -49,6 +49,17 @@ class ModelConfig(Strict):
     """What this network sees, where it differs from the recipe's `preprocess`."""
 
 
+class FitConfig(Strict):
+    """How smooth lenses are fitted, for networks that see residuals; simulated tables need none of this."""
+
+    preset: str | None = None
+    instrument: str | None = None
+    model: str | None = None
+    fixed: dict[str, float] = Field(default_factory=dict)
+    pixel_scale: float | None = None
+    psf_fwhm: float | None = None
+
+
 class Recipe(Strict):
     """One experiment."""
 
@@ -61,6 +72,7 @@ class Recipe(Strict):
     also: list[ModelConfig] = Field(default_factory=list)
     """Further networks to train on the same images, for a paired comparison."""
     preprocess: Preprocess = Preprocess()
+    fit: FitConfig = FitConfig()
     train: TrainConfig = TrainConfig()
     tiny: bool = False
     """A few images and one epoch: to see that everything works."""
@@ -80,6 +92,11 @@ class Recipe(Strict):
         data = self.data.model_copy(update={k: min(v, getattr(self.data, k)) for k, v in TINY_ROWS.items()})
         train = self.train.model_copy(update={"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)})
         return self.model_copy(update={"data": data, "train": train})
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether a network of this recipe sees residuals."""
+        return any((m.preprocess or self.preprocess).input != "image" for m in (self.model, *self.also))
 
     def single(self) -> list[Recipe]:
         """Return one recipe per network."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from darklens.data import Table, content_hash, import_path, split_of
 from darklens.errors import InputError
+from darklens.fit import Plan, fit_table
+from darklens.fit.request import Request
 from darklens.recipes.schema import DataConfig, Recipe
 from darklens.simulate import preset as find_preset
 from darklens.simulate import simulate
@@ -30,6 +32,7 @@ class Splits:
     validation: ImageSet
     test: ImageSet
     card: dict
+    plan: Plan | None = None
 
 
 def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int, int], None], device: str = "cpu") -> Splits:
@@ -49,11 +52,29 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int
     first = next(iter(parts.values()))[0]
     task = _task(recipe, first)
     sets = {name: ImageSet.from_table(table, task, rows=rows) for name, (table, rows) in parts.items()}
+    plan = _plan(recipe, first) if recipe.needs_fit else None
+    if plan:
+        sets = {
+            name: replace(images, residuals=_residuals(*parts[name], plan, name, log, progress)) for name, images in sets.items()
+        }
     sets["train"], removed = _without_copies(sets)
     if removed:
         log(f"{removed} training images are copies of validation or test images and were left out")
     card = _card(recipe.data, first, {name: (parts[name][0], sets[name]) for name in SPLITS}, removed)
-    return Splits(task, sets["train"], sets["validation"], sets["test"], card)
+    return Splits(task, sets["train"], sets["validation"], sets["test"], card, plan)
+
+
+def _plan(recipe: Recipe, table: Table) -> Plan:
+    return Request(**recipe.fit.model_dump()).plan(table.images(np.arange(min(5, len(table)))), table.manifest)
+
+
+def _residuals(table: Table, rows: np.ndarray, plan: Plan, name: str, log: Log, progress: Callable) -> np.ndarray:
+    """Fit the smooth lens of every image, once a table."""
+    fits = fit_table(table, plan, progress=lambda done, total: progress(f"fitting smooth lenses, {name}", done, total))
+    failed = int((fits.column("fit_converged")[rows] == 0).sum())
+    chi2 = np.median(fits.column("fit_chi2")[rows])
+    log(f"{name}: {len(rows)} smooth lenses fitted ({plan.model.name}), median reduced chi^2 {chi2:.3f}, {failed} did not converge")
+    return fits.image_array() if len(rows) == len(table) else fits.select(rows=rows).image_array()
 
 
 def _task(recipe: Recipe, table: Table) -> Classification:

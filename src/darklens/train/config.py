@@ -16,6 +16,10 @@ class Strict(BaseModel):
 class Preprocess(Strict):
     """From a recorded image to what the network sees; the same in training, validation, test and serving."""
 
+    input: Literal["image", "residual", "both"] = "image"
+    """The image; what is left of it in units of the noise once the smooth lens is fitted and subtracted; or that and the image."""
+    limit: float = Field(10.0, gt=0)
+    """Residuals are held between plus and minus this, in units of the noise."""
     normalise: Literal["min-max", "standard", "max", "none"] = "min-max"
     """Per image and band: to 0..1, to mean 0 and deviation 1, divided by the maximum, or as it is."""
     stretch: Literal["linear", "sqrt", "asinh", "log"] = "linear"

@@ -26,7 +26,7 @@ FEWEST = 5
 
 def calibrate(predictor: Predictor, validation: ImageSet) -> None:
     """Fit the temperature on validation images and write `calibration.json`."""
-    logits = predictor.logits(validation.images)
+    logits = predictor.logits_of(validation)
     predictor.temperature = fit_temperature(logits, validation.labels)
     before, after = (
         classification_metrics(softmax(logits / t), validation.labels, predictor.classes)["ece"]
@@ -51,12 +51,12 @@ def evaluate_test(predictor: Predictor, test: ImageSet, card: dict[str, Any]) ->
         The metrics; they are written last, so that a run with metrics is complete.
     """
     run = predictor.run
-    examples = np.stack([test.images[np.flatnonzero(test.labels == k)[0]] for k in np.unique(test.labels)])
-    inputs = prepare(torch.from_numpy(examples), predictor.preprocess)
+    first = np.array([np.flatnonzero(test.labels == k)[0] for k in np.unique(test.labels)])
+    inputs = prepare(test.seen_as(predictor.preprocess.input).batch(first)[0], predictor.preprocess)
     names = [test.classes[k] for k in np.unique(test.labels)]
     save_training_figures(run.path / "figures", run.history, feature_maps(predictor, inputs), inputs[:, 0].numpy(), names)
     start = time.perf_counter()
-    predictor.logits(test.images)
+    predictor.logits_of(test)
     rate = len(test) / (time.perf_counter() - start)
     run.write("provenance", (run.provenance or {}) | {"predict_images_per_s": round(rate, 1)})
     return judge(predictor, test, run, card)
@@ -64,7 +64,7 @@ def evaluate_test(predictor: Predictor, test: ImageSet, card: dict[str, Any]) ->
 
 def judge(predictor: Predictor, images: ImageSet, into: Evaluation, card: dict[str, Any]) -> dict[str, Any]:
     """Measure a model on labelled images and write metrics, predictions, figures and the data card into a folder."""
-    probabilities = predictor.probabilities(images.images)
+    probabilities = softmax(predictor.logits_of(images) / predictor.temperature)
     metrics = classification_metrics(probabilities, images.labels, predictor.classes)
     columns = {name: probabilities[:, k] for k, name in enumerate(predictor.classes)}
     names = np.array(predictor.classes, dtype=object)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,16 @@ class ImageSet:
         labels: `(n,)` class indices.
         ids: `(n,)` names.
         classes: class names in index order.
+        residuals: `(n, 1, H, W)` in units of the noise, where a smooth lens was fitted.
+        input: what `batch` gives: "image", "residual" or "both".
     """
 
     images: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
     classes: tuple[str, ...]
+    residuals: np.ndarray | None = None
+    input: str = "image"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,9 +48,20 @@ class ImageSet:
         return {name: int((self.labels == i).sum()) for i, name in enumerate(self.classes)}
 
     def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """Return images and labels at these positions, on a device."""
-        images = torch.from_numpy(np.ascontiguousarray(self.images[index]))
+        """Return what a network sees (before `prepare`) and labels at these positions, on a device."""
+        images = torch.from_numpy(np.ascontiguousarray(self.inputs(index)))
         return images.to(device, non_blocking=True), torch.from_numpy(self.labels[index]).to(device)
+
+    def inputs(self, index: np.ndarray | slice) -> np.ndarray:
+        """Return images, residuals, or residuals before images, as `input` says."""
+        if self.input == "image":
+            return self.images[index]
+        residuals = self.residuals[index]
+        return residuals if self.input == "residual" else np.concatenate([residuals, self.images[index]], axis=1)
+
+    def seen_as(self, kind: str) -> ImageSet:
+        """Return the same set for a network that sees images, residuals or both."""
+        return replace(self, input=kind)
 
     @classmethod
     def from_table(
@@ -71,4 +86,5 @@ class ImageSet:
 
     def take(self, index: np.ndarray) -> ImageSet:
         """Return the images at these positions."""
-        return ImageSet(self.images[index], self.labels[index], self.ids[index], self.classes)
+        residuals = None if self.residuals is None else self.residuals[index]
+        return replace(self, images=self.images[index], labels=self.labels[index], ids=self.ids[index], residuals=residuals)

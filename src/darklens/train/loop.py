@@ -206,7 +206,7 @@ class Training:
     def logits(self, images: ImageSet) -> np.ndarray:
         """Return `(n, k)` logits of the judged weights."""
         with self._judged_weights():
-            return predict_logits(self.raw, self.task, images.images, self.preprocess, self.fabric.device)
+            return predict_logits(self.raw, self.task, images, self.preprocess, self.fabric.device)
 
     @contextmanager
     def _judged_weights(self) -> Iterator[None]:
@@ -262,14 +262,15 @@ class Training:
 
 
 def predict_logits(
-    model: nn.Module, task: Classification, images: np.ndarray, preprocess: Preprocess, device: torch.device | str
+    model: nn.Module, task: Classification, images: ImageSet | np.ndarray, preprocess: Preprocess, device: torch.device | str
 ) -> np.ndarray:
-    """Return `(n, k)` logits of images `(n, bands, H, W)`, in batches, always in float32."""
+    """Return `(n, k)` logits of a set, or of inputs `(n, bands, H, W)`, in batches, always in float32."""
+    inputs = images.inputs if isinstance(images, ImageSet) else images.__getitem__
     model.eval()
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), EVALUATION_BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + EVALUATION_BATCH])).to(device)
+            batch = torch.from_numpy(np.ascontiguousarray(inputs(slice(start, start + EVALUATION_BATCH)))).to(device)
             parts.append(task.predict(model, prepare(batch, preprocess)).cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, len(task.classes)), np.float32)
 

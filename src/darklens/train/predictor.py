@@ -11,11 +11,13 @@ from torch import Tensor
 
 from darklens.data import Record, resize_image
 from darklens.errors import InputError
+from darklens.fit import Plan
 from darklens.models import build
 from darklens.runs import Run
 from darklens.train.checkpoint import load_weights
 from darklens.train.classification import Classification
 from darklens.train.config import Preprocess
+from darklens.train.image_set import ImageSet
 from darklens.train.loop import predict_logits
 from darklens.train.preprocess import check, network_shape
 
@@ -43,6 +45,8 @@ class Predictor:
         self.device = resolve_device(device)
         self.model = build_model(described, self.task.outputs).to(self.device)
         self._load(run)
+        fit = described.get("fit")
+        self.plan = Plan.from_dict(fit) if fit else None
         self.temperature: float = (run.calibration or {}).get("temperature", 1.0)
 
     def _load(self, run: Run) -> None:
@@ -66,11 +70,24 @@ class Predictor:
         array = array[:, None] if array.ndim == 3 and self.shape[0] == 1 else array
         array = array[None] if array.ndim == 3 else array
         checked = [check(image, self.shape, f"image {i}") for i, image in enumerate(array)]
-        return predict_logits(self.model, self.task, np.stack(checked), self.preprocess, self.device)
+        return predict_logits(self.model, self.task, self.inputs(np.stack(checked)), self.preprocess, self.device)
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """Return what the network sees of checked images `(n, bands, H, W)`; smooth lenses are fitted where it asks for that."""
+        if self.preprocess.input == "image":
+            return images
+        residuals = self.plan.fit(images[:, :1]).residual[:, None].astype(np.float32)
+        return residuals if self.preprocess.input == "residual" else np.concatenate([residuals, images], axis=1)
 
     def probabilities(self, images: np.ndarray | Tensor) -> np.ndarray:
         """Return `(n, k)` calibrated class probabilities; images as for `logits`."""
         return softmax(self.logits(images) / self.temperature)
+
+    def logits_of(self, images: ImageSet) -> np.ndarray:
+        """Return `(n, k)` logits of a set; residuals that it has already are not computed again."""
+        if self.preprocess.input != "image" and images.residuals is None:
+            return self.logits(images.images)
+        return predict_logits(self.model, self.task, images.seen_as(self.preprocess.input), self.preprocess, self.device)
 
     def predict(
         self, records: Iterable[Record], *, resize: bool = False, on_skip: Callable[[str, str], None] | None = None
@@ -99,7 +116,7 @@ class Predictor:
                         raise
                     on_skip(record.id, str(error))
             if fitting:
-                logits = predict_logits(self.model, self.task, np.stack(images), self.preprocess, self.device)
+                logits = predict_logits(self.model, self.task, self.inputs(np.stack(images)), self.preprocess, self.device)
                 yield fitting, softmax(logits / self.temperature)
 
 

@@ -46,12 +46,27 @@ def prepare(images: Tensor, settings: Preprocess) -> Tensor:
     """Crop, bin, stretch and normalise.
 
     Args:
-        images: `(B, bands, H, W)`.
+        images: `(B, bands, H, W)`; the residual stands before the bands of the image, or in their place, as `settings.input` says.
         settings: the recipe's section.
 
     Returns:
-        `(B, bands, h, w)`; an image without contrast becomes zeros.
+        `(B, bands, h, w)`; an image without contrast becomes zeros. Residuals keep their unit: they are never normalised.
     """
+    if settings.input == "image":
+        return _prepare_image(images, settings)
+    residual = _prepare_residual(images[:, :1], settings)
+    return residual if settings.input == "residual" else torch.cat([residual, _prepare_image(images[:, 1:], settings)], dim=1)
+
+
+def _prepare_residual(residual: Tensor, settings: Preprocess) -> Tensor:
+    if settings.crop is not None:
+        residual = central(residual, settings.crop)
+    if settings.bin > 1:
+        residual = avg_pool2d(residual, settings.bin) * settings.bin  # the mean of n values of unit scatter has 1/sqrt(n)
+    return residual.clamp(-settings.limit, settings.limit)
+
+
+def _prepare_image(images: Tensor, settings: Preprocess) -> Tensor:
     if settings.crop is not None:
         images = central(images, settings.crop)
     if settings.bin > 1:
@@ -97,4 +112,5 @@ def central(images: Tensor, size: int) -> Tensor:
 def network_shape(shape: tuple[int, int, int], settings: Preprocess) -> tuple[int, int, int]:
     """Return `(bands, h, w)` as the network sees it."""
     bands, height, width = shape if settings.crop is None else (shape[0], settings.crop, settings.crop)
+    bands = {"image": bands, "residual": 1, "both": bands + 1}[settings.input]
     return bands, height // settings.bin, width // settings.bin
