@@ -267,6 +267,27 @@ def fit_path(
     return write(Path(path), Path(out), Request(preset, instrument, model, fixed or {}, pixel_scale, psf_fwhm), **options)
 
 
+def calibrate(
+    path: str | Path,
+    *,
+    preset: str | None = None,
+    instrument: str | None = None,
+    model: str | None = None,
+    fixed: dict[str, float] | None = None,
+    pixel_scale: float | None = None,
+    psf_fwhm: float | None = None,
+    **options: Any,
+) -> dict:
+    """Measure PSF width and noise on images of smooth lenses; arguments as for `fit`, the PSF being a first guess.
+
+    Raises:
+        InputError: no image of a smooth lens, or nothing known about the images.
+    """
+    from darklens.fit.request import Request, calibrate_path
+
+    return calibrate_path(Path(path), Request(preset, instrument, model, fixed or {}, pixel_scale, psf_fwhm), **options)
+
+
 def compare(runs: Iterable[str | Path | Run], *, on: str | None = None) -> dict:
     """Compare runs on the same images.
 

@@ -58,6 +58,42 @@ def fit(
     return show(content, as_json)
 
 
+@app.command()
+def calibrate(
+    path: Annotated[Path, typer.Argument(help="Images of smooth lenses: a folder, a table.")],
+    preset: Preset = None,
+    instrument: Instrument = None,
+    model: Annotated[str | None, typer.Option(help="As for darklens fit.")] = None,
+    fixed: Fixed = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel, with --psf-fwhm.")] = None,
+    psf_fwhm: Annotated[float | None, typer.Option(help="Arcsec, first guess.")] = None,
+    label: Annotated[str | None, typer.Option(help="Class of the smooth lenses, where there are others.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Images to use at most.")] = 500,
+    out: Annotated[Path | None, typer.Option(help="JSON file.")] = None,
+    hdu: Hdu = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the PSF's width, the background and the counts a unit stands for, on images of smooth lenses."""
+    from darklens import api, console
+    from darklens.files import write_json
+
+    content = api.calibrate(
+        path, preset=preset, instrument=instrument, model=model, fixed=_numbers(fixed), pixel_scale=pixel_scale,
+        psf_fwhm=psf_fwhm, label=label, limit=limit, hdu=hdu_of(hdu), log=console.say,
+    )  # fmt: skip
+    if out is not None:
+        write_json(out, content)
+    if as_json:
+        return console.show_json(content)
+    units = {"psf_sigma": '"', "psf_fwhm": '"', "background_sigma": " a pixel", "counts_per_unit": "", "sky": " counts a pixel"}
+    rows = [
+        [name, f"{v['value']:.5g} +- {v['high'] - v['value']:.2g}{units[name]}" if isinstance(v, dict) else f"{v:.5g}"]
+        for name, v in content.items()
+        if v is not None
+    ]
+    return console.table(f"calibration on {path}", ["", "measured (68%)"], rows)
+
+
 def _numbers(items: list[str] | None) -> dict[str, float]:
     found = {}
     for item in items or []:

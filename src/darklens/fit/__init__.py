@@ -1,5 +1,6 @@
 """Images to smooth lens models, in batches: model, residual in units of the noise, parameters with errors."""
 
+from darklens.fit.calibration import Calibration, calibrate
 from darklens.fit.lens_model import MODELS, PARAMETERS, LensModel
 from darklens.fit.noise import Estimated, Floor, Linear, Noise, NoiseMap, SkyCounts, counts_per_unit
 from darklens.fit.plan import Plan, plan_for, plan_for_instrument, recognise
@@ -9,6 +10,7 @@ from darklens.fit.table import fit_table, write_fits
 __all__ = [
     "MODELS",
     "PARAMETERS",
+    "Calibration",
     "Effort",
     "Estimated",
     "Floor",
@@ -19,6 +21,7 @@ __all__ = [
     "Plan",
     "SkyCounts",
     "SmoothFit",
+    "calibrate",
     "counts_per_unit",
     "fit_images",
     "fit_table",

@@ -12,6 +12,7 @@ import numpy as np
 
 from darklens.data import MANIFEST, Record, Table, read
 from darklens.errors import InputError
+from darklens.fit.calibration import SMOOTH, calibrate
 from darklens.fit.gallery import save_fit_gallery
 from darklens.fit.lens_model import LensModel
 from darklens.fit.noise import Estimated, NoiseMap
@@ -138,6 +139,49 @@ def fit_path(
         "images": len(table), "converged": int(converged.sum()), "mean_chi2": float(np.mean(table.column("fit_chi2"))),
         "skipped": len(skipped), "model": plan.model.name, "origin": plan.origin, "out": str(out), "fits": rows,
     }  # fmt: skip
+
+
+def calibrate_path(
+    path: Path,
+    request: Request,
+    *,
+    label: str | None = None,
+    hdu: int | str | None = None,
+    limit: int = 500,
+    log: Log = lambda sentence: None,
+) -> dict[str, Any]:
+    """Measure PSF width and noise on the smooth lenses at a path.
+
+    Args:
+        path: an image, a folder, a table.
+        request: what is known about the images; the PSF is a first guess.
+        label: the class of the smooth lenses; by default the one that the field calls so, and all images where there are no labels.
+        hdu: extension of FITS files.
+        limit: images to use at most.
+        log: receives sentences.
+
+    Returns:
+        `Calibration.as_dict()`.
+
+    Raises:
+        InputError: no image of that class, or nothing known about the images.
+    """
+    skipped: list[tuple[str, str]] = []
+    records = list(_of_one_form(read(path, hdu=hdu, on_skip=lambda what, why: skipped.append((str(what), why))), skipped))
+    labels = sorted({r.label for r in records if r.label is not None})
+    if not records:
+        raise InputError(skipped[0][1] if skipped else f"{path} holds no image: give an image, a folder of them, or a table")
+    chosen = label or next((name for name in SMOOTH if name in labels), None)
+    if labels and chosen not in labels:
+        raise InputError(
+            f"no class {chosen or 'without substructure'!r} among {', '.join(labels)}: name the smooth one with --label"
+        )
+    if labels:
+        records = [r for r in records if r.label == chosen]
+    log(f"measuring on {min(limit, len(records))} images" + (f" of class {chosen}" if labels else ", taken for smooth lenses"))
+    images = np.stack([r.image[0] for r in records[:limit]])
+    manifest = Table.open(path).manifest if (path / MANIFEST).is_file() else None
+    return calibrate(images, request.plan(images[:5], manifest), log=log).as_dict()
 
 
 def _of_one_form(records: Iterator[Record], skipped: list[tuple[str, str]]) -> Iterator[Record]:
