@@ -143,7 +143,7 @@ def _native(
         )  # fmt: skip
 
     workers = min(torch.get_num_threads(), jobs)
-    cuts = np.linspace(0, jobs, max(1, min(jobs, 4 * workers)) + 1).astype(int)
+    cuts = np.linspace(0, jobs, max(1, min(jobs, 4 * workers)) + 1).astype(int).tolist()
     if workers <= 1:
         work(0, jobs)
     else:

@@ -103,7 +103,7 @@ class Plan:
             psf = content["psf"]
             return cls(
                 float(content["pixel_scale"]),
-                GaussianPSF(psf["fwhm"], psf["truncation"]) if psf["kind"] == "gaussian" else TabulatedPSF(np.array(psf["kernel"])),
+                GaussianPSF(psf["fwhm"], psf["truncation"]) if psf["kind"] == "gaussian" else TabulatedPSF(np.array(psf["kernel"]), psf["pixel_scale"]),
                 NOISES[noise.pop("kind")](**noise),
                 LensModel(content["model"], dict(content["fixed"])),
                 Effort(**content["effort"]),
@@ -121,7 +121,7 @@ class Plan:
 def _psf_as_dict(psf: PSF) -> dict[str, Any]:
     if isinstance(psf, GaussianPSF):
         return {"kind": "gaussian", "fwhm": psf.fwhm, "truncation": psf.truncation}
-    return {"kind": "kernel", "kernel": psf.kernel.tolist()}
+    return {"kind": "kernel", "kernel": psf.kernel.tolist(), "pixel_scale": psf.pixel_scale}
 
 
 _CENTRED = {"center_x": 0.0, "center_y": 0.0}
