@@ -319,7 +319,7 @@ def compare(runs: Iterable[str | Path | Run], *, on: str | None = None) -> dict:
 
 
 def report(runs: Iterable[str | Path | Run], out: str | Path, *, title: str | None = None) -> Path:
-    """Write one self-contained HTML page about runs, with their paired comparison where they share a test set.
+    """Write one self-contained HTML page about runs, with paired comparisons of those that share a test set.
 
     Raises:
         InputError: a folder is no run, or has no results yet.
@@ -327,14 +327,27 @@ def report(runs: Iterable[str | Path | Run], out: str | Path, *, title: str | No
     from darklens.report import render_report
 
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
-    pairs = None
-    if len(opened) > 1:
+    pairs = []
+    for group in _by_test_set(opened):
         try:
-            pairs = compare(opened)["pairs"]
+            pairs += compare(group)["pairs"] if len(group) > 1 else []
         except InputError:
-            pairs = None  # runs on different test sets stand side by side without a paired comparison
-    render_report(opened, Path(out), comparison=pairs, **({"title": title} if title else {}))
+            continue  # other rows of the same table: such runs stand side by side without a paired comparison
+    render_report(opened, Path(out), comparison=pairs or None, **({"title": title} if title else {}))
     return Path(out)
+
+
+def _by_test_set(runs: list[Run]) -> list[list[Run]]:
+    """Group runs that were tested on the same images."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        test = ((run.data or {}).get("splits") or {}).get("test") or {}
+        groups.setdefault(str(test.get("checksum") or run.path), []).append(run)
+    return list(groups.values())
+
+
+DEMO = {"demo": ".", "demo-residual": "common-test"}
+"""Recipes of the demo, and the folders below its own that they fill."""
 
 
 def demo(
@@ -344,12 +357,14 @@ def demo(
     log: Callable[[str], None] = print,
     progress: Progress = _silent,
 ) -> tuple[list[TrainedRun], Path | None]:
-    """Do the main job from start to finish: simulate, train two networks, evaluate them on the same images, report.
+    """Do the main job from start to finish, twice: simulate, train two networks, evaluate them on the same images; then report.
 
     Returns:
         The runs and the page; the page is None if the user interrupted.
     """
-    runs = train("demo", out=out, set=["tiny=true"] if tiny else [], log=log, progress=progress)
-    if not all(run.complete for run in runs):
-        return runs, None
-    return runs, report(runs, Path(out) / "report.html", title="darklens demo: dark-matter substructure in Model III images")
+    runs: list[TrainedRun] = []
+    for recipe, folder in DEMO.items():
+        runs += train(recipe, out=Path(out) / folder, set=["tiny=true"] if tiny else [], log=log, progress=progress)
+        if not all(run.complete for run in runs):
+            return runs, None
+    return runs, report(runs, Path(out) / "report.html", title="darklens demo: dark-matter substructure in simulated lenses")

@@ -31,14 +31,19 @@ def demo(
     tiny: Annotated[bool, typer.Option("--tiny", help="A minute's version, to see that everything works.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Do the main job from start to finish: simulate, train two networks, evaluate them, write a report."""
+    """Do the main job from start to finish: simulate, fit, train networks, evaluate them, write a report."""
     from darklens import api, console
 
     with console.progress_bar() as progress:
         runs, page = api.demo(out, tiny=tiny, log=console.say, progress=progress)
     if page is None:
         interrupted()
-    show_comparison(api.compare(runs), as_json)
+    folders = list(dict.fromkeys(run.path.parent for run in runs))
+    compared = {str(folder): api.compare([run for run in runs if run.path.parent == folder]) for folder in folders}
+    if as_json:
+        console.show_json(compared)
+    for content in () if as_json else compared.values():
+        show_comparison(content, as_json)
     console.say(f"runs: {', '.join(str(run.path) for run in runs)}\nreport: {page}")
 
 
