@@ -31,6 +31,8 @@ class DataConfig(Strict):
     validation: int = Field(1500, ge=1)
     test: int = Field(3000, ge=1)
     """Images to simulate."""
+    fresh: bool = False
+    """Draw the training images while training, new ones every epoch; `train` is then the length of an epoch."""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Train, validation, test of a path that has no splits of its own; drawn by content, so that copies stay together."""
     seed: int = Field(1, ge=0)
@@ -84,6 +86,9 @@ class Recipe(Strict):
                 raise unknown("model", model.name, MODELS)
         if (self.data.preset is None) == (self.data.path is None):
             raise InputError("recipe data needs either a preset or a path, not both: set one of data.preset and data.path")
+
+        if self.data.fresh and self.data.preset is None:
+            raise InputError("data.fresh draws from a preset, and the recipe has a path: set data.preset, or leave data.fresh out")
 
     def effective(self) -> Recipe:
         """Return the recipe that is really run: itself, or the tiny one."""

@@ -16,6 +16,7 @@ from darklens.recipes.schema import DataConfig, Recipe
 from darklens.simulate import preset as find_preset
 from darklens.simulate import simulate
 from darklens.train.classification import Classification
+from darklens.train.fresh import FreshImages
 from darklens.train.image_set import ImageSet
 
 SPLITS = ("train", "validation", "test")
@@ -49,7 +50,7 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int
         InputError: the data are not what the recipe needs.
     """
     parts = _simulated(recipe.data, folder, log, progress, device) if recipe.data.preset else _read(recipe.data, folder, log)
-    first = next(iter(parts.values()))[0]
+    first = parts["test"][0] if recipe.data.fresh else parts["train"][0]
     task = _task(recipe, first)
     sets = {name: ImageSet.from_table(table, task, rows=rows) for name, (table, rows) in parts.items()}
     plan = _plan(recipe, first) if recipe.needs_fit else None
@@ -57,10 +58,13 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int
         sets = {
             name: replace(images, residuals=_residuals(*parts[name], plan, name, log, progress)) for name, images in sets.items()
         }
+    if recipe.data.fresh:
+        sets["train"] = FreshImages(find_preset(recipe.data.preset), recipe.data.seed, recipe.data.train, task, plan)
+        log(f"train: new images of {recipe.data.preset} every epoch, {recipe.data.train} at a time, seed {recipe.data.seed}")
     sets["train"], removed = _without_copies(sets)
     if removed:
         log(f"{removed} training images are copies of validation or test images and were left out")
-    card = _card(recipe.data, first, {name: (parts[name][0], sets[name]) for name in SPLITS}, removed)
+    card = _card(recipe.data, first, {name: (parts[name][0] if name in parts else None, sets[name]) for name in SPLITS}, removed)
     return Splits(task, sets["train"], sets["validation"], sets["test"], card, plan)
 
 
@@ -89,6 +93,8 @@ def _task(recipe: Recipe, table: Table) -> Classification:
 def _simulated(data: DataConfig, folder: Path, log: Log, progress: Callable, device: str) -> dict[str, tuple[Table, np.ndarray]]:
     parts = {}
     for offset, name in enumerate(SPLITS):
+        if data.fresh and name == "train":
+            continue
         n, seed = getattr(data, name), data.seed + offset
         out = folder / f"{data.preset}-n{n}-seed{seed}"
         done = 0
@@ -155,11 +161,16 @@ def _hashes(images: ImageSet) -> list[str]:
 
 
 def _without_copies(sets: dict[str, ImageSet]) -> tuple[ImageSet, int]:
-    """Drop training images that validation or test hold too; refuse validation images that the test set holds."""
-    hashes = {name: _hashes(images) for name, images in sets.items()}
+    """Drop training images that validation or test hold too; refuse validation images that the test set holds.
+
+    Fresh training images have a seed of their own and cannot be hashed before they are drawn.
+    """
+    hashes = {name: _hashes(images) for name, images in sets.items() if isinstance(images, ImageSet)}
     shared = set(hashes["validation"]) & set(hashes["test"])
     if shared:
         raise InputError(f"{len(shared)} images stand both in validation and in test: split again with darklens import --split")
+    if "train" not in hashes:
+        return sets["train"], 0
     held_out = set(hashes["validation"]) | set(hashes["test"])
     keep = np.array([h not in held_out for h in hashes["train"]])
     train = sets["train"]
@@ -173,9 +184,9 @@ def _card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, ImageSet
         name: {
             "rows": len(images),
             "counts": images.counts,
-            "checksum": t.checksum,
-            "seed": t.manifest.get("seed"),
-            "path": str(t.path),
+            "checksum": t.checksum if t else None,
+            "seed": t.manifest.get("seed") if t else data.seed,
+            "path": str(t.path) if t else None,
         }
         for name, (t, images) in parts.items()
     }
@@ -185,7 +196,9 @@ def _card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, ImageSet
         "shape": list(table.shape),
         "classes": list(next(iter(parts.values()))[1].classes),
         "splits": splits,
+        "fresh": data.fresh,
         "disjoint": "checked: no image (by content hash) stands in two splits"
+        + ("; training images have a seed of their own, and each is drawn once" if data.fresh else "")
         + (f"; {removed} copies were removed from training" if removed else ""),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,6 +59,13 @@ class ImageSet:
             return self.images[index]
         residuals = self.residuals[index]
         return residuals if self.input == "residual" else np.concatenate([residuals, self.images[index]], axis=1)
+
+    def epoch(
+        self, number: int, order: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch, in this order; what does not fill a batch is left out."""
+        for step in range(max(1, len(order) // batch_size)):
+            yield self.batch(order[step * batch_size : (step + 1) * batch_size], device)
 
     def seen_as(self, kind: str) -> ImageSet:
         """Return the same set for a network that sees images, residuals or both."""

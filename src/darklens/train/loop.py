@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import lightning_fabric
@@ -25,6 +25,7 @@ from darklens.train.augment import augment
 from darklens.train.classification import Classification
 from darklens.train.config import Preprocess, TrainConfig
 from darklens.train.ema import MovingAverage
+from darklens.train.fresh import FreshImages
 from darklens.train.image_set import ImageSet
 from darklens.train.optim import Schedule, optimizer
 from darklens.train.preprocess import prepare
@@ -56,7 +57,7 @@ class Training:
         run: Run,
         model: nn.Module,
         task: Classification,
-        train: ImageSet,
+        train: ImageSet | FreshImages,
         validation: ImageSet,
         config: TrainConfig,
         preprocess: Preprocess,
@@ -136,6 +137,7 @@ class Training:
     def _one_epoch(self, epoch: int) -> None:
         start = time.perf_counter()
         rate = self.optimizer.param_groups[0]["lr"]
+        self.waited = 0.0
         losses = self._learn(epoch)
         seconds = time.perf_counter() - start
         loss, accuracy = self.judge(self.validation_set)
@@ -147,6 +149,7 @@ class Training:
             "val_loss": loss,
             "val_accuracy": accuracy,
             "seconds": round(time.perf_counter() - start, 2),
+            "waited_s": round(self.waited, 2),
             "images_per_s": round(self.steps * self.config.batch_size / seconds, 1),
         }
         self.state["history"].append(row)
@@ -169,14 +172,17 @@ class Training:
         self.model.train()
         with torch.random.fork_rng():
             torch.manual_seed(_seed(self.config.seed, epoch, 1))  # dropout has no generator argument
-            for step in range(self.steps):
-                index = order[step * self.config.batch_size : (step + 1) * self.config.batch_size]
-                total += self._step(index, generator, epoch, step)
-                self.progress(f"epoch {epoch + 1}/{self.config.epochs}", step + 1, self.steps)
+            batches = self.train_set.epoch(epoch, order, self.config.batch_size, self.fabric.device)
+            with closing(batches):
+                for step in range(self.steps):
+                    start = time.perf_counter()
+                    images, labels = next(batches)
+                    self.waited += time.perf_counter() - start
+                    total += self._step(images, labels, generator, epoch, step)
+                    self.progress(f"epoch {epoch + 1}/{self.config.epochs}", step + 1, self.steps)
         return float(total) / self.steps
 
-    def _step(self, index: np.ndarray, generator: torch.Generator, epoch: int, step: int) -> Tensor:
-        images, labels = self.train_set.batch(index, self.fabric.device)
+    def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator, epoch: int, step: int) -> Tensor:
         images = augment(prepare(images, self.preprocess), self.config.augment, generator, self.config.max_shift)
         with precision.autocast(self.fabric.device.type, self.format):
             answers, physics = self.task.losses(self.model, images, labels)

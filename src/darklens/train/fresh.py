@@ -1,0 +1,127 @@
+"""Images that are drawn while a network trains: nothing is stored, and no image is seen twice.
+
+Row `epoch n + i` of the preset's own endless table is the i-th image of an epoch, so a resumed training sees what an uninterrupted
+one sees. A thread draws ahead of the training; rendering and fitting let go of the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darklens.fit import Plan
+from darklens.simulate import Preset
+from darklens.train.classification import Classification
+
+AHEAD = 8
+"""Batches that are drawn ahead."""
+
+
+@dataclass(frozen=True)
+class FreshImages:
+    """A training set without end, with the interface of `ImageSet` that training needs.
+
+    Args:
+        preset: what is drawn.
+        seed: of the rows; validation and test have others.
+        size: images that count as an epoch.
+        task: says what the labels mean.
+        plan: how smooth lenses are fitted, for networks that see residuals.
+        input: "image", "residual" or "both".
+    """
+
+    preset: Preset
+    seed: int
+    size: int
+    task: Classification
+    plan: Plan | None = None
+    input: str = "image"
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(bands, H, W)`."""
+        return tuple(self.draw(0, 1)[0].shape[1:])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in index order."""
+        return self.task.classes
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per class in an epoch; classes take turns."""
+        names = [self.task.group.get(c, c) for c in self.preset.classes]
+        rows = np.bincount(np.arange(self.size) % len(names), minlength=len(names))
+        return {name: int(sum(n for n, c in zip(rows, names, strict=True) if c == name)) for name in self.task.classes}
+
+    def seen_as(self, kind: str) -> FreshImages:
+        """Return the same images for a network that sees images, residuals or both."""
+        return replace(self, input=kind)
+
+    def draw(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return images `(count, bands, H, W)` and class indices of rows from `first` on."""
+        scene = self.preset.population.draw(count, self.seed, first)
+        images, _ = self.preset.images(scene)
+        return images, self.task.encode(np.array(scene.labels, dtype=object))
+
+    def inputs(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the network sees of these rows (before `prepare`), and class indices."""
+        images, labels = self.draw(first, count)
+        if self.input == "image":
+            return images, labels
+        residuals = self.plan.fit(images[:, :1]).residual[:, None].astype(np.float32)
+        return (residuals if self.input == "residual" else np.concatenate([residuals, images], axis=1)), labels
+
+    def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Return as many images as `index` has, of the first rows, to try things on."""
+        return _on(device, *self.inputs(0, len(index)))
+
+    def epoch(
+        self, number: int, order: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch, drawn ahead by a thread; rows are independent, so their order needs no shuffling."""
+        steps = max(1, len(order) // batch_size)
+        ready: queue.Queue = queue.Queue(maxsize=AHEAD)
+        ended = threading.Event()
+
+        def put(item: object) -> bool:
+            while not ended.is_set():
+                try:
+                    ready.put(item, timeout=0.2)
+                    return True
+                except queue.Full:
+                    continue
+            return False
+
+        def work() -> None:
+            try:
+                for step in range(steps):
+                    if not put(self.inputs(number * self.size + step * batch_size, batch_size)):
+                        return
+            except BaseException as error:  # the training has to hear of it
+                put(error)
+
+        thread = threading.Thread(target=work, name="darklens-fresh", daemon=True)
+        thread.start()
+        try:
+            for _ in range(steps):
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield _on(device, *item)
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _on(device: torch.device | str, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True), torch.from_numpy(labels).to(device)
