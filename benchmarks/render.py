@@ -40,7 +40,7 @@ def lenstronomy_images(scene: Scene, shape: tuple[int, int], pixel_scale: float,
     for i in range(len(scene)):
         lens, shear = ({f.name: float(getattr(m, f.name)[i]) for f in fields(m)} for m in scene.macro)
         light = [{f.name: float(getattr(scene.source[0], f.name)[i]) for f in fields(scene.source[0])}]
-        points = [torch.as_tensor(getattr(scene.substructure, f.name))[i] for f in fields(scene.substructure)]
+        points = [torch.as_tensor(getattr(scene.substructure[0], f.name))[i] for f in fields(scene.substructure[0])]
         kept = [
             dict(zip(("theta_E", "center_x", "center_y"), map(float, p), strict=True))
             for p in zip(*points, strict=True)

@@ -31,7 +31,7 @@ def test_models_ii_and_iii_rescale_every_deflection():
     assert scene.truth["theta_E"][0] == pytest.approx(0.81286, abs=1e-5)
     assert scene.truth["gamma1"][0] == pytest.approx(0.05 * 0.63431, abs=1e-6)
     published = DeepLenseSim(source_amp=1.0).draw(3, seed=0)
-    ratio = scene.substructure.theta_E[1, :25] ** 2 / published.substructure.theta_E[1, :25] ** 2
+    ratio = scene.substructure[0].theta_E[1, :25] ** 2 / published.substructure[0].theta_E[1, :25] ** 2
     assert np.allclose(ratio, 0.63431, atol=1e-5)
 
 
@@ -47,7 +47,7 @@ def test_subhalo_masses_follow_the_power_law():
 
 def test_vortex_is_a_centred_string_of_its_mass():
     scene = DeepLenseSim(source_amp=1.0).draw(30, seed=9)
-    points = scene.substructure
+    (points,) = scene.substructure
     for i in range(2, 30, 3):
         x, y = points.center_x[i].numpy(), points.center_y[i].numpy()
         assert abs(x.mean()) < 1e-12
@@ -69,7 +69,7 @@ def test_common_test_population_as_measured():
     assert stats.kstest(gamma, stats.uniform(0, 0.3).cdf).pvalue > 1e-3
     angle = np.degrees(np.arctan2(scene.truth["gamma2"], scene.truth["gamma1"])) / 2
     assert -6.2832 <= angle.min() < angle.max() <= 0
-    sphere, vort = scene.substructure.theta_E[1::3], scene.substructure.theta_E[2::3]
+    sphere, vort = scene.substructure[0].theta_E[1::3], scene.substructure[0].theta_E[2::3]
     fraction = (sphere**2).sum(1).numpy() / theta[1::3] ** 2
     assert fraction == pytest.approx(scene.truth["f_sub"][1::3])
     assert (vort**2).sum(1).numpy() == pytest.approx(scene.truth["vortex_theta_v"][2::3] ** 2)

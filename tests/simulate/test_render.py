@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from darklens.simulate import INSTRUMENTS, PRESETS, GaussianPSF, TabulatedPSF, pixel_grid, render
+from darklens.simulate import PRESETS, GaussianPSF, TabulatedPSF, pixel_grid, render
 
 
 def test_pixel_grid_is_centred_and_not_transposed():
@@ -38,7 +38,7 @@ def test_agrees_with_lenstronomy():
     scene = preset.population.draw(3, seed=8)
     ours = render(scene, preset.instrument, shape, dtype=torch.float64).numpy()
     for i in range(3):
-        points = scene.select(np.array([i])).substructure
+        (points,) = scene.select(np.array([i])).substructure
         lens, shear, source = scene.macro[0], scene.macro[1], scene.source[0]
         values = {f.name: float(getattr(lens, f.name)[i]) for f in dataclasses.fields(lens)}
         kwargs = [values, {"gamma1": float(shear.gamma1[i]), "gamma2": float(shear.gamma2[i])}]
@@ -117,16 +117,76 @@ def test_rendering_is_differentiable():
     assert float(gradient.sum()) == pytest.approx((loss(step) - loss(-step)) / (2 * step), rel=1e-4)
 
 
-def test_background_sigma_by_lenstronomys_formula():
-    expected = {
-        "euclid-vis": 0.01090,
-        "lsst-r-10yr": 0.0663,
-        "lsst-r-visit": 1.005,
-        "lsst-i-10yr": 0.0764,
-        "lsst-i-visit": 1.158,
-        "des-i": 0.208,
-        "roman-f129": 0.0383,
-        "hst-wfc3-f160w": 0.0059,
-    }
-    for name, sigma in expected.items():
-        assert INSTRUMENTS[name].background_sigma == pytest.approx(sigma, rel=0.01), name
+def cuspy(preset, n, n_sersic, R_sersic):
+    """Systems of a preset with a source that has a cusp."""
+    scene = preset.population.draw(n, seed=3)
+    one = torch.ones(n, dtype=torch.float64)
+    source = dataclasses.replace(scene.source[0], n_sersic=n_sersic * one, R_sersic=R_sersic * one)
+    return dataclasses.replace(scene, source=(source,))
+
+
+@pytest.mark.parametrize(("index", "typical", "worst"), [(1.0, 0.004, 0.015), (4.0, 0.002, 0.015)])
+def test_adaptive_supersampling_against_16x(index, typical, worst):
+    preset = PRESETS["model-iii"]
+    scene = cuspy(preset, 6, index, 0.2)
+
+    def image(supersampling):
+        return render(scene, preset.instrument, (48, 56), dtype=torch.float64, supersampling=supersampling)
+
+    reference = image(16)
+    error = {s: (image(s) - reference).abs().amax((1, 2)) / reference.amax((1, 2)) for s in (1, 4, "adaptive")}
+    assert float(error["adaptive"].median()) < typical
+    assert float(error["adaptive"].max()) < worst
+    assert float(error["adaptive"].median()) < 0.15 * float(error[1].median())
+    if index == 4:
+        assert float(error["adaptive"].median()) < 0.1 * float(error[4].median())
+
+
+def test_supersampling_is_the_mean_over_the_pixel():
+    from darklens.lensing import Sersic
+
+    preset = PRESETS["model-iii"]
+    scene = preset.population.draw(1, seed=3)
+    none = dataclasses.replace(scene.source[0], amp=torch.zeros(1, dtype=torch.float64))
+    lens = Sersic(*(torch.full((1,), v, dtype=torch.float64) for v in (1.0, 0.3, 4.0, 0.02, -0.03)))
+    scene = dataclasses.replace(scene, source=(none,), lens_light=(lens,))
+    fine = render(scene, dataclasses.replace(preset.instrument, pixel_scale=0.02, psf=Sharp()), (36, 60), dtype=torch.float64)
+    coarse = render(scene, dataclasses.replace(preset.instrument, psf=Sharp()), (9, 15), dtype=torch.float64, supersampling=4)
+    assert torch.allclose(coarse, fine.reshape(1, 9, 4, 15, 4).sum((2, 4)), rtol=1e-10)
+
+
+class Sharp(GaussianPSF):
+    """No blur at all."""
+
+    def __init__(self):
+        super().__init__(1.0)
+
+    def margin(self, pixel_scale):
+        return 0
+
+    def convolve(self, image, pixel_scale):
+        return image
+
+
+def test_adaptive_rows_do_not_see_their_neighbours():
+    preset = PRESETS["model-iii"]
+    scene = cuspy(preset, 5, 3.0, 0.15)
+    together = render(scene, preset.instrument, (40, 40), supersampling="adaptive")
+    alone = torch.cat(
+        [render(scene.select(np.array([i])), preset.instrument, (40, 40), supersampling="adaptive") for i in range(5)]
+    )
+    assert torch.equal(together, alone)
+
+
+def test_adaptive_supersampling_is_differentiable():
+    preset = PRESETS["model-iii"]
+    scene = preset.population.draw(1, seed=1)
+    theta = scene.macro[0].theta_E.clone().requires_grad_()
+
+    def total(value):
+        moved = dataclasses.replace(scene, macro=(dataclasses.replace(scene.macro[0], theta_E=value), scene.macro[1]))
+        return render(moved, preset.instrument, (32, 32), dtype=torch.float64, supersampling="adaptive").square().sum()
+
+    (gradient,) = torch.autograd.grad(total(theta), theta)
+    step, value = 1e-6, theta.detach()
+    assert float(gradient) == pytest.approx(float(total(value + step) - total(value - step)) / (2 * step), rel=1e-3)

@@ -1,4 +1,4 @@
-"""Commands about data on disk: import, inspect."""
+"""Commands about data on disk: import, export, inspect."""
 
 from __future__ import annotations
 
@@ -40,6 +40,27 @@ def import_(
     for line in report.lines():
         console.stdout.print(line, markup=False)
     return None
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="A table, or anything that darklens reads.")],
+    out: Annotated[Path, typer.Option(help="Folder of the tree.")],
+    layout: Annotated[str, typer.Option(help="deeplense (.npy files) or fits.")] = "deeplense",
+    band_axis: Annotated[bool, typer.Option("--band-axis", help="Images of one band as (1, y, x), not (y, x).")] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write a table as a tree of files, {class}/{class}_sim_N.npy or .fits, with the truth as CSV beside."""
+    from darklens import console
+    from darklens.data import export_table, load
+
+    with console.progress_bar() as progress:
+        report = export_table(
+            load(path), out, layout=layout, band_axis=band_axis, force=force,
+            progress=lambda done, total: progress("exporting", done, total),
+        )  # fmt: skip
+    return show(report.as_dict(), as_json)
 
 
 @app.command()

@@ -8,13 +8,25 @@ from typing import Annotated
 import typer
 
 from darklens.cli.application import app
-from darklens.cli.shared import Device, Force, Json, show
+from darklens.cli.shared import Device, Force, Json, hdu_of, show
+
+Instrument = Annotated[str | None, typer.Option(help="See the scenes through another instrument; a,b,c gives a band each.")]
+PSFFile = Annotated[Path | None, typer.Option("--psf", help="FITS or .npy file with the point spread function.")]
+PSFHdu = Annotated[str | None, typer.Option(help="Extension of the PSF file, by number or name.")]
+PSFScale = Annotated[float | None, typer.Option(help="Arcsec per pixel of the PSF file, where it is not the instrument's.")]
+CorrelatedNoise = Annotated[
+    float | None, typer.Option(help="Correlate the noise, as a drizzle with drops of so many pixels (1.5).")
+]
+CosmicRays = Annotated[float | None, typer.Option(help="Add so many cosmic rays an image, in the mean.")]
+Supersampling = Annotated[str, typer.Option(help="Samples a pixel side, or adaptive: 1 samples light at pixel centres.")]
+LensLight = Annotated[bool, typer.Option("--lens-light/--no-lens-light", help="Whether the light of the lens is seen.")]
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List presets, instruments, models and recipes."""
+    """List presets, instruments, mass and light profiles, models and recipes."""
     from darklens import console
+    from darklens.lensing import LIGHTS, MASSES
     from darklens.models import MODELS
     from darklens.recipes import load, names
     from darklens.simulate import INSTRUMENTS, PRESETS
@@ -22,9 +34,11 @@ def list_(as_json: Json = False) -> None:
     content = {
         "presets": {p.name: p.summary for p in PRESETS.values()},
         "instruments": {
-            i.name: f'{i.pixel_scale}"/pixel, {i.psf!r}, zero point {i.zero_point}, {i.n_exposures} x {i.exposure_time} s'
+            i.name: f'{i.pixel_scale}"/pixel, {i.psf!r}, zero point {i.zero_point:.5g}, {i.n_exposures} x {i.exposure_time} s'
             for i in INSTRUMENTS.values()
         },
+        "masses": {name: _first_line(profile) for name, profile in sorted(MASSES.items())},
+        "lights": {name: _first_line(profile) for name, profile in sorted(LIGHTS.items())},
         "models": {name: model.summary for name, model in MODELS.items()},
         "recipes": {name: load(name).summary for name in names()},
     }
@@ -36,13 +50,29 @@ def list_(as_json: Json = False) -> None:
     return None
 
 
+def _first_line(profile: type) -> str:
+    """Return what a profile is and the names of its parameters."""
+    import inspect
+    from dataclasses import fields
+
+    summary = (inspect.getdoc(profile) or "").split("\n", 1)[0].split("`")[0].rstrip(" .,:")
+    return f"{summary} ({', '.join(f.name for f in fields(profile))})"
+
+
 @app.command()
 def simulate(
     preset: Annotated[str, typer.Argument(help="Preset; darklens list names them.")],
     out: Annotated[Path, typer.Option(help="Folder of the table.")],
     n: Annotated[int, typer.Option("--n", help="Images over all classes.")] = 3000,
     seed: Annotated[int, typer.Option(help="Every row is a function of (seed, row).")] = 0,
-    instrument: Annotated[str | None, typer.Option(help="See the scenes through another instrument.")] = None,
+    instrument: Instrument = None,
+    psf: PSFFile = None,
+    psf_hdu: PSFHdu = None,
+    psf_scale: PSFScale = None,
+    correlated_noise: CorrelatedNoise = None,
+    cosmic_rays: CosmicRays = None,
+    supersampling: Supersampling = "1",
+    lens_light: LensLight = True,
     device: Device = "cpu",
     force: Force = False,
     as_json: Json = False,
@@ -50,8 +80,20 @@ def simulate(
     """Simulate lens images into a table; a killed simulation is continued by the same command."""
     from darklens import console
     from darklens.data import summary
+    from darklens.simulate import configured
     from darklens.simulate import simulate as write
 
+    chosen = configured(
+        preset,
+        instrument=instrument,
+        psf=psf,
+        psf_hdu=hdu_of(psf_hdu),
+        psf_scale=psf_scale,
+        correlated_noise=correlated_noise,
+        cosmic_rays=cosmic_rays,
+        supersampling=int(supersampling) if supersampling.isdigit() else supersampling,
+        lens_light=lens_light,
+    )
     done = 0
     with console.progress_bar() as progress:
 
@@ -60,5 +102,5 @@ def simulate(
             done += rows
             progress(f"simulating {preset}", done, n)
 
-        table = write(preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force, progress=advance)
+        table = write(chosen, n, seed=seed, out=out, device=device, force=force, progress=advance)
     show(summary(table), as_json)

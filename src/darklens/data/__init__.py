@@ -1,5 +1,6 @@
 """Images on disk: the record, the table, and readers of what the field keeps its lens images in."""
 
+from darklens.data.export import LAYOUTS, ExportReport, export_table
 from darklens.data.importing import ImportReport, import_path
 from darklens.data.inspect import summary
 from darklens.data.reading import load, pairs, read
@@ -11,7 +12,9 @@ from darklens.data.tally import Tally
 from darklens.data.writer import TableWriter
 
 __all__ = [
+    "LAYOUTS",
     "MANIFEST",
+    "ExportReport",
     "ImportReport",
     "Record",
     "Table",
@@ -20,6 +23,7 @@ __all__ = [
     "check_disjoint",
     "class_order",
     "content_hash",
+    "export_table",
     "fractions_of",
     "import_path",
     "load",

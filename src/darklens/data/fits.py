@@ -127,9 +127,10 @@ def _metadata(hdus: list[Any]) -> dict[str, Any]:
 
 
 def _pixel_scale(header: Any) -> float | None:
-    """Return arcsec a pixel, the root of the pixel's solid angle, if the header's axes are celestial."""
+    """Return arcsec a pixel: the root of the pixel's solid angle if the header's axes are celestial, else what PIXSCALE says."""
     if not str(header.get("CTYPE1", "")).startswith(("RA", "GLON", "ELON")):
-        return None
+        scale = header.get("PIXSCALE")
+        return float(scale) if isinstance(scale, int | float) and 0 < scale < math.inf else None
     if "CD1_1" in header:
         cd = [header.get(key, 0.0) for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
         area = abs(cd[0] * cd[3] - cd[1] * cd[2])

@@ -1,16 +1,19 @@
 """How light is bent: mass profiles, light profiles, the lens equation. Pure torch, batched, differentiable, no input or output."""
 
 from darklens.lensing.base import Light, Mass
+from darklens.lensing.convergence_sheet import ConvergenceSheet
 from darklens.lensing.cosmology import Cosmology
 from darklens.lensing.critical import caustics, critical_curves
 from darklens.lensing.epl import EPL
 from darklens.lensing.lens_equation import jacobian, magnification, residual, solve_images, trace
+from darklens.lensing.multiplane import trace_planes
 from darklens.lensing.point_mass import PointMass, PointMasses
 from darklens.lensing.profiles import LIGHTS, MASSES
 from darklens.lensing.sersic import Sersic, SersicEllipse
 from darklens.lensing.shear import Shear
 from darklens.lensing.sie import SIE
 from darklens.lensing.sis import SIS
+from darklens.lensing.tnfw_halos import CoredTNFWHalos, TNFWHalos
 from darklens.lensing.vortex import Vortex
 
 __all__ = [
@@ -19,6 +22,8 @@ __all__ = [
     "MASSES",
     "SIE",
     "SIS",
+    "ConvergenceSheet",
+    "CoredTNFWHalos",
     "Cosmology",
     "Light",
     "Mass",
@@ -27,6 +32,7 @@ __all__ = [
     "Sersic",
     "SersicEllipse",
     "Shear",
+    "TNFWHalos",
     "Vortex",
     "caustics",
     "critical_curves",
@@ -35,4 +41,5 @@ __all__ = [
     "residual",
     "solve_images",
     "trace",
+    "trace_planes",
 ]

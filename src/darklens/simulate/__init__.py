@@ -1,7 +1,10 @@
 """What is in the sky and what a telescope records."""
 
+from darklens.simulate.artefacts import Artefact, CorrelatedNoise, CosmicRays
+from darklens.simulate.bands import Band, bands_of
 from darklens.simulate.instruments import INSTRUMENTS, Instrument, instrument
-from darklens.simulate.populations import CommonTest, DeepLenseSim, Population
+from darklens.simulate.options import configured
+from darklens.simulate.populations import CommonTest, DeepLenseSim, LineOfSight, Perturber, Population, Subhalos
 from darklens.simulate.presets import PRESETS, Preset, preset
 from darklens.simulate.psf import PSF, GaussianPSF, TabulatedPSF
 from darklens.simulate.rendering import pixel_grid, render
@@ -13,14 +16,23 @@ __all__ = [
     "INSTRUMENTS",
     "PRESETS",
     "PSF",
+    "Artefact",
+    "Band",
     "CommonTest",
+    "CorrelatedNoise",
+    "CosmicRays",
     "DeepLenseSim",
     "GaussianPSF",
     "Instrument",
+    "LineOfSight",
+    "Perturber",
     "Population",
     "Preset",
     "Scene",
+    "Subhalos",
     "TabulatedPSF",
+    "bands_of",
+    "configured",
     "instrument",
     "pixel_grid",
     "preset",

@@ -2,6 +2,9 @@
 
 Flux is in e-/s; magnitudes are AB with `zero_point` the magnitude of 1 e-/s; the sky is in mag/arcsec^2. The numbers and
 where they come from stand beside each preset. Adding an instrument is one entry in `INSTRUMENTS`.
+
+SDSS publishes nanomaggies (zero point 22.5), not electrons. Its rows are in e-/s like all others, with the zero point that
+follows from nanomaggies per ADU, gain and exposure; `Instrument.nanomaggies` turns e-/s into what its files hold.
 """
 
 from __future__ import annotations
@@ -11,6 +14,9 @@ from dataclasses import asdict, dataclass
 
 from darklens.errors import InputError, unknown
 from darklens.simulate.psf import PSF, GaussianPSF
+
+NANOMAGGIE = 22.5
+"""AB magnitude of a flux of one nanomaggie."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,15 @@ class Instrument:
         return 10.0 ** (-0.4 * (magnitude - self.zero_point))
 
     @property
+    def nanomaggies(self) -> float:
+        """Nanomaggies of 1 e-/s: an image in e-/s times this has the AB zero point 22.5.
+
+        Raises:
+            InputError: the instrument has no zero point.
+        """
+        return 1.0 / self.flux(NANOMAGGIE)
+
+    @property
     def background_sigma(self) -> float:
         """Standard deviation of an empty pixel in e-/s: sky and read noise (lenstronomy's `bkg_noise`)."""
         t = self.total_exposure
@@ -81,6 +96,15 @@ class Instrument:
 
 def _gaussian(name: str, pixel_scale: float, fwhm: float, *photometry: float | str) -> Instrument:
     return Instrument(name, pixel_scale, GaussianPSF(fwhm), *photometry)
+
+
+def _sdss(band: str, fwhm: float, sky: float, nanomaggies_per_adu: float, gain: float, dark_variance: float) -> Instrument:
+    """Return an SDSS camera: drift scans of 53.9 s; the dark variance is in ADU^2."""
+    seconds = 53.9
+    zero_point = NANOMAGGIE + 2.5 * math.log10(gain / (seconds * nanomaggies_per_adu))
+    read_noise = gain * math.sqrt(dark_variance)
+    origin = "SDSS DR7 and frame data model, camera column 3; typical calibration; FWHM of g and i unverified"
+    return _gaussian(f"sdss-{band}", 0.396, fwhm, zero_point, sky, read_noise, seconds, 1, gain, origin)
 
 
 INSTRUMENTS: dict[str, Instrument] = {
@@ -102,6 +126,10 @@ INSTRUMENTS: dict[str, Instrument] = {
         _gaussian("roman-f129", 0.11, 0.106, 26.353, 22.99, 8.5, 107, 6, 1, "lenstronomy"),
         _gaussian("roman-f158", 0.11, 0.128, 26.376, 23.10, 8.5, 107, 6, 1, "lenstronomy"),
         _gaussian("jwst-f150w", 0.031, 0.05, 28.02, 22.4, 15.77, 257, 8, 2.05, "lenstronomy, sky read as mag/arcsec^2"),
+        #    FWHM  sky    nanomaggies/ADU, gain, dark variance
+        _sdss("g", 1.4, 21.84, 0.0038, 3.845, 1.3225),
+        _sdss("r", 1.43, 20.86, 0.0050, 4.72, 1.3225),
+        _sdss("i", 1.4, 20.22, 0.0066, 4.86, 4.6225),
     ]
 }
 

@@ -1,18 +1,22 @@
 """From the flux that reaches the detector to the numbers in the file.
 
-Each class is one way of recording an image: true Poisson counts where there are counts. `record` takes the flux of a row
-`(H, W)` per pixel and the row's own generator, so that noise is a function of `(seed, row)` alone.
+Each class is one way of recording images: true Poisson counts where there are counts. `record` takes the flux of a batch and
+the keys of its rows, so that noise is a function of `(seed, row)` alone.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from darklens.errors import InputError
 from darklens.simulate.instruments import Instrument
+from darklens.simulate.rng import draw_normals, draw_poisson, row_generator, row_keys
+
+Truth = dict[str, np.ndarray]
 
 
 class Recording(ABC):
@@ -22,16 +26,20 @@ class Recording(ABC):
     truth_columns: tuple[str, ...] = ()
 
     @abstractmethod
-    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
-        """Record one image.
+    def record(
+        self, flux: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], stream: str = "noise"
+    ) -> tuple[np.ndarray, Truth]:
+        """Record images.
 
         Args:
-            flux: `(H, W)` float, e-/s per pixel from the scene alone.
+            flux: `(B, H, W)` float, e-/s per pixel from the scene alone.
             instrument: the camera.
-            rng: the row's generator.
+            seed: seed of the table.
+            rows: B row indices.
+            stream: what the random numbers are for; each band has its own.
 
         Returns:
-            The image `(H, W)` and further truth of the row (for example its exposure time).
+            The images `(B, H, W)` and further truth columns, `(B,)` each (for example the exposure time).
         """
 
 
@@ -41,11 +49,14 @@ class Exposure(Recording):
 
     truth_columns = ("exposure",)
 
-    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
-        """Record one sky-subtracted image in e-/s."""
+    def record(
+        self, flux: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], stream: str = "noise"
+    ) -> tuple[np.ndarray, Truth]:
+        """Record sky-subtracted images in e-/s."""
         t, sky = instrument.total_exposure, instrument.sky_per_pixel
-        counts = rng.poisson((flux + sky) * t) + rng.normal(0.0, instrument.read_noise * instrument.n_exposures**0.5, flux.shape)
-        return counts / t - sky, {"exposure": t}
+        counts, normal = draw_poisson(row_keys(seed, rows, stream), (flux + sky) * t)
+        counts += normal * (instrument.read_noise * instrument.n_exposures**0.5)
+        return counts / t - sky, {"exposure": np.full(len(flux), t)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,9 @@ class NoiseFree(Recording):
 
     factor: float = 1.0
 
-    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
+    def record(
+        self, flux: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], stream: str = "noise"
+    ) -> tuple[np.ndarray, Truth]:
         """Return the flux times the factor."""
         return flux * self.factor, {}
 
@@ -74,12 +87,15 @@ class DeepLenseSimCounts(Recording):
     unit = "counts"
     truth_columns = ("exposure",)
 
-    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
-        """Record one image in counts."""
-        t = 10.0 ** rng.uniform(*self.log10_exposure)
-        poisson = rng.standard_normal(flux.shape) * np.sqrt(np.maximum(flux, 0.0) / t)
-        background = rng.standard_normal(flux.shape) * self.background_rms
-        return rng.poisson(np.clip(t * (flux + poisson + background), 0.0, None)), {"exposure": t}
+    def record(
+        self, flux: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], stream: str = "noise"
+    ) -> tuple[np.ndarray, Truth]:
+        """Record images in counts."""
+        t = np.array([10.0 ** row_generator(seed, row, f"{stream} exposure").uniform(*self.log10_exposure) for row in rows])
+        keys, per_row = row_keys(seed, rows, stream), t[:, None, None]
+        poisson, background = draw_normals(keys, flux.shape[1:])
+        mean = flux + poisson * np.sqrt(np.maximum(flux, 0.0) / per_row) + background * self.background_rms
+        return draw_poisson(keys, per_row * mean, lane=1)[0], {"exposure": t}
 
 
 @dataclass(frozen=True)
@@ -89,10 +105,13 @@ class SkyCountsMinMax(Recording):
     sky: float = 10.0
     unit = "min-max"
 
-    def record(self, flux: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
-        """Record one min-max scaled image."""
-        counts = rng.poisson(flux + self.sky)
-        low, high = counts.min(), counts.max()
-        if low == high:
-            raise InputError(f"image without contrast (every pixel {low}): a min-max scale needs some; raise the flux")
+    def record(
+        self, flux: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], stream: str = "noise"
+    ) -> tuple[np.ndarray, Truth]:
+        """Record min-max scaled images."""
+        counts, _ = draw_poisson(row_keys(seed, rows, stream), flux + self.sky)
+        low, high = counts.min((1, 2), keepdims=True), counts.max((1, 2), keepdims=True)
+        if (low == high).any():
+            flat = low[low == high][0]
+            raise InputError(f"image without contrast (every pixel {flat}): a min-max scale needs some; raise the flux")
         return (counts - low) / (high - low), {}

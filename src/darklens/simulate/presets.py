@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from darklens.errors import InputError, unknown
 from darklens.lensing import SersicEllipse
+from darklens.simulate.artefacts import Artefact
+from darklens.simulate.bands import Band, bands_of, in_band
 from darklens.simulate.instruments import INSTRUMENTS, Instrument
 from darklens.simulate.noise import DeepLenseSimCounts, Exposure, NoiseFree, Recording, SkyCountsMinMax
-from darklens.simulate.populations import CommonTest, DeepLenseSim, Population
-from darklens.simulate.psf import GaussianPSF
+from darklens.simulate.populations import CommonTest, DeepLenseSim, LineOfSight, Perturber, PhysicalLens, Population, Subhalos
+from darklens.simulate.priors import Uniform
+from darklens.simulate.psf import PSF, GaussianPSF
 from darklens.simulate.rendering import render
-from darklens.simulate.rng import row_generator
+from darklens.simulate.sampling import Supersampling
 from darklens.simulate.scene import Scene
 from darklens.units import FWHM_PER_SIGMA
 
@@ -33,6 +36,10 @@ class Preset:
         recording: what ends up in the file.
         shape: rows and columns.
         notes: known defects and limits, for the data card.
+        bands: filters of a multi-band image, with colours; none for one band, that of the instrument.
+        artefacts: correlated noise, cosmic rays.
+        supersampling: see `render`.
+        lens_light: whether the light of the lens is seen, where the population has any.
     """
 
     name: str
@@ -42,6 +49,36 @@ class Preset:
     recording: Recording
     shape: tuple[int, int]
     notes: str = ""
+    bands: tuple[Band, ...] = ()
+    artefacts: tuple[Artefact, ...] = ()
+    supersampling: Supersampling = 1
+    lens_light: bool = True
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """The instrument of each band."""
+        return tuple(band.instrument for band in self.bands) or (self.instrument,)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        return (len(self.instruments), *self.shape)
+
+    @property
+    def truth_columns(self) -> tuple[str, ...]:
+        """Names of the truth columns: of the population, the recording and the artefacts."""
+        more = (name for artefact in self.artefacts for name in artefact.truth_columns)
+        return (*self.population.truth_columns(), *self.recording.truth_columns, *more)
+
+    def options(self) -> dict:
+        """Return what was chosen beyond the plain preset, JSON-ready, for manifests."""
+        chosen = {
+            "bands": [asdict(b) | {"instrument": b.instrument.as_dict()} for b in self.bands],
+            "artefacts": [{"kind": type(a).__name__, **asdict(a)} for a in self.artefacts],
+            "supersampling": self.supersampling,
+            "lens_light": self.lens_light,
+        }
+        return {k: v for k, v in chosen.items() if v not in ([], 1, True)}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,14 +89,51 @@ class Preset:
         """Render and record a scene.
 
         Returns:
-            Images `(B, 1, H, W)` float32 and the truth columns, those of the recording included.
+            Images `(B, bands, H, W)` float32 and the truth columns, those of the recording included.
         """
-        flux = render(scene, self.instrument, self.shape, device=device).double().cpu().numpy()
-        images, extra = np.empty((len(scene), 1, *self.shape), np.float32), []
-        for i, row in enumerate(scene.rows):
-            images[i, 0], more = self.recording.record(flux[i], self.instrument, row_generator(scene.seed, row, "noise"))
-            extra.append(more)
-        return images, scene.truth | {k: np.array([e[k] for e in extra]) for k in extra[0]}
+        bands = [in_band(scene, band, self.instrument) for band in self.bands] or [scene]
+        recorded = [self._band(s, i, k, device) for k, (s, i) in enumerate(zip(bands, self.instruments, strict=True))]
+        truth = {name: column for _, extra in reversed(recorded) for name, column in extra.items()}
+        return np.stack([images for images, _ in recorded], 1), scene.truth | truth
+
+    def _band(self, scene: Scene, instrument: Instrument, band: int, device: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Render and record one band: `(B, H, W)` float32, and the truth that recording it adds."""
+        if not self.lens_light:
+            scene = replace(scene, lens_light=())
+        flux = render(scene, instrument, self.shape, supersampling=self.supersampling, device=device).double().cpu().numpy()
+        stream = "noise" if band == 0 else f"noise {band}"
+        images, truth = self.recording.record(flux, instrument, scene.seed, scene.rows, stream)
+        for artefact in self.artefacts:
+            images, more = artefact.apply(images, flux, instrument, scene.seed, scene.rows, band)
+            truth |= more
+        return images.astype(np.float32), truth
+
+    def with_artefacts(self, *artefacts: Artefact) -> Preset:
+        """Return the preset with artefacts in its images.
+
+        Raises:
+            InputError: its images are not in e-/s with the instrument's noise.
+        """
+        if artefacts and not isinstance(self.recording, Exposure):
+            raise InputError(
+                f"preset {self.name!r} records {type(self.recording).__name__}, and correlated noise and cosmic rays need images "
+                "in e-/s with an instrument's noise: use model-ii-noisy or model-iii-noisy, or give an instrument"
+            )
+        return replace(self, artefacts=(*self.artefacts, *artefacts))
+
+    def with_psf(self, psf: PSF) -> Preset:
+        """Return the preset with another point spread function, in every band."""
+        bands = tuple(replace(band, instrument=replace(band.instrument, psf=psf)) for band in self.bands)
+        return replace(self, instrument=replace(self.instrument, psf=psf), bands=bands)
+
+    def observed_in(self, instruments: list[Instrument]) -> Preset:
+        """Return the same scenes seen in one band or several, the first of which fixes the magnitudes.
+
+        Raises:
+            InputError: see `observed_by` and `bands_of`.
+        """
+        seen = self.observed_by(instruments[0])
+        return seen if len(instruments) == 1 else replace(seen, bands=bands_of(instruments))
 
     def observed_by(self, instrument: Instrument) -> Preset:
         """Return the same scenes seen by another instrument, with that instrument's noise.
@@ -67,14 +141,19 @@ class Preset:
         Raises:
             InputError: the preset's source has no magnitude, or the instrument no zero point.
         """
-        if not isinstance(self.population, DeepLenseSim) or self.instrument.zero_point is None:
+        if not isinstance(self.population, DeepLenseSim | PhysicalLens) or self.instrument.zero_point is None:
             raise InputError(
                 f"preset {self.name!r} is in uncalibrated counts and cannot be seen by {instrument.name!r}: "
                 "use model-ii-noisy or model-iii-noisy, whose sources have magnitudes"
             )
+        if isinstance(self.population, PhysicalLens):
+            instrument.flux(0.0)  # says so where there is no zero point
+            population: Population = replace(self.population, zero_point=instrument.zero_point)
+        else:
+            population = replace(self.population, source_amp=_amplitude(SOURCE_MAG, instrument))
         return replace(
             self,
-            population=replace(self.population, source_amp=_amplitude(SOURCE_MAG, instrument)),
+            population=population,
             instrument=instrument,
             recording=Exposure(),
             notes=f"{self.notes} Seen by {instrument.name} instead of {self.instrument.name}.",
@@ -103,6 +182,9 @@ def _deeplense(instrument: Instrument) -> DeepLenseSim:
 
 _DEFECTS = "As published: Einstein radii from luminosity distances, subhalo slope -0.9, always 25 subhalos"
 _SCALED = f"{_DEFECTS}, every deflection times 0.63431"
+
+_PHYSICAL = "Sersic sources, one redshift each for lens and source (0.5, 1.0), a PSF narrower than the real one of F160W."
+_F160W_ZERO = 25.96
 
 PRESETS: dict[str, Preset] = {
     p.name: p
@@ -160,6 +242,42 @@ PRESETS: dict[str, Preset] = {
             SkyCountsMinMax(),
             (150, 150),
             "Parameters measured on official images; the generator itself is not public.",
+        ),
+        Preset(
+            "subhalos",
+            "no_sub / cdm / wdm / sidm: truncated NFW subhaloes of cold, warm, self-interacting dark matter; HST WFC3 F160W, noise",
+            Subhalos(zero_point=_F160W_ZERO),
+            _F160W,
+            Exposure(),
+            (64, 64),
+            _PHYSICAL,
+        ),
+        Preset(
+            "subhalos-axion",
+            "no_sub / cdm / axion: the question of Models I to III with physical distances, mass functions and lenses that vary",
+            Subhalos(zero_point=_F160W_ZERO, classes=("no_sub", "cdm", "axion")),
+            _F160W,
+            Exposure(),
+            (64, 64),
+            f"{_PHYSICAL} The vortex is DeepLenseSim's: 3e10 M_sun through the middle.",
+        ),
+        Preset(
+            "subhalos-los",
+            "no_sub / cdm with haloes on the line of sight in 8 planes, and the light of the lens galaxy",
+            Subhalos(zero_point=_F160W_ZERO, classes=("no_sub", "cdm"), line_of_sight=LineOfSight(), lens_mag=Uniform(18.5, 20.5)),
+            _F160W,
+            Exposure(),
+            (64, 64),
+            f"{_PHYSICAL} Lens light stays in.",
+        ),
+        Preset(
+            "perturber",
+            "no_sub / sub: one truncated NFW subhalo of 1e8 to 1e10 M_sun near the ring, its mass and place in the truth columns",
+            Perturber(zero_point=_F160W_ZERO),
+            _F160W,
+            Exposure(),
+            (64, 64),
+            _PHYSICAL,
         ),
     ]
 }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darklens.errors import InputError
+
 
 class Prior(ABC):
     """A distribution over one real number."""
@@ -15,6 +17,11 @@ class Prior(ABC):
     @abstractmethod
     def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
         """Draw one number, or `size` independent ones."""
+
+    @property
+    @abstractmethod
+    def support(self) -> tuple[float, float]:
+        """The least and the largest value."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +34,35 @@ class Fixed(Prior):
         """Return the value."""
         return self.value if size is None else np.full(size, self.value)
 
+    @property
+    def support(self) -> tuple[float, float]:
+        """The value, twice."""
+        return self.value, self.value
+
 
 @dataclass(frozen=True)
 class Uniform(Prior):
-    """Uniform between `low` and `high`."""
+    """Uniform between `low` and `high`.
+
+    Raises:
+        InputError: the limits are not in order.
+    """
 
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise InputError(f"uniform between {self.low:g} and {self.high:g}: the lower limit must not be above the upper")
+
     def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
         """Draw uniformly."""
         return rng.uniform(self.low, self.high, size)
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """The least and the largest value."""
+        return self.low, self.high
 
 
 @dataclass(frozen=True)
@@ -51,14 +76,31 @@ class Quantiles(Prior):
         """Draw by inverse transform."""
         return np.interp(rng.random(size), self.fractions, self.values)
 
+    @property
+    def support(self) -> tuple[float, float]:
+        """The least and the largest value."""
+        return self.values[0], self.values[-1]
+
 
 @dataclass(frozen=True)
 class PowerLaw(Prior):
-    """`dN/dm ~ m^slope` between `low` and `high` (inverse transform; slope other than -1)."""
+    """`dN/dm ~ m^slope` between `low` and `high` (inverse transform; slope other than -1).
+
+    Raises:
+        InputError: the limits are not in order, or the slope is -1.
+    """
 
     slope: float
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high:
+            raise InputError(
+                f"power law between {self.low:g} and {self.high:g}: the lower limit must be 0 or more and below the upper"
+            )
+        if self.slope == -1:
+            raise InputError("power law of slope -1, which has no inverse in this form: give -0.999 or -1.001")
 
     def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
         """Draw by inverse transform."""
@@ -66,10 +108,27 @@ class PowerLaw(Prior):
         low, high = self.low**k, self.high**k
         return (low + (high - low) * rng.random(size)) ** (1.0 / k)
 
+    @property
+    def support(self) -> tuple[float, float]:
+        """The least and the largest value."""
+        return self.low, self.high
+
     def mean(self) -> float:
         """Return the analytic mean."""
         k, j = self.slope + 1.0, self.slope + 2.0
         return k / j * (self.high**j - self.low**j) / (self.high**k - self.low**k)
+
+
+def check_support(name: str, prior: Prior, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    """Refuse a prior that reaches out of the range of its parameter.
+
+    Raises:
+        InputError: it does.
+    """
+    least, most = prior.support
+    if least < low or most > high or (open_low and least == low):
+        limit = f"{'above' if open_low else 'from'} {low:g}" + ("" if high == math.inf else f" to {high:g}")
+        raise InputError(f"prior of {name} reaches from {least:g} to {most:g}: {name} must be {limit}; narrow the prior")
 
 
 ANGLE = Uniform(0.0, 2.0 * math.pi)

@@ -2,7 +2,8 @@
 
 For every pixel of the image plane the lens equation `beta = theta - alpha(theta)` says where in the source plane the light
 comes from; the flux is the source's surface brightness there times the pixel's area (light sampled at pixel centres, as the
-data sets of the field do), convolved with the PSF on a wider field and cropped. Batched, differentiable, on any device.
+data sets of the field do, or integrated over the pixel), convolved with the PSF on a wider field and cropped. Batched,
+differentiable, on any device.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darklens.lensing import trace
+from darklens.errors import InputError
+from darklens.simulate.compiled import render_compiled
 from darklens.simulate.instruments import Instrument
-from darklens.simulate.scene import Scene
+from darklens.simulate.sampling import Supersampling, check_supersampling, mean_brightness
+from darklens.simulate.scene import Scene, strength
 
 CHUNK_PIXELS = 1 << 18
 """Pixels rendered at once: a chunk's temporaries stay in the processor's cache, and memory does not grow with the batch."""
+PADDING = 1.15
+"""Most perturbers that a chunk computes for every one that its first system has."""
 
 
 def pixel_grid(
@@ -42,6 +47,7 @@ def render(
     instrument: Instrument,
     shape: tuple[int, int] = (64, 64),
     *,
+    supersampling: Supersampling = 1,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Tensor:
@@ -51,20 +57,37 @@ def render(
         scene: B systems.
         instrument: pixel scale and PSF.
         shape: rows and columns of the image.
+        supersampling: 1 samples light at pixel centres; n averages n x n samples a pixel; `adaptive` samples 4 x 4 or 16 x 16
+            where the light bends. Largest error of a pixel against 16 x 16, in units of the image's peak, as the median and the
+            worst of images like those of `common-test` and `model-iii`: a source of index 1 to 1.5 at centres 0.02-0.08 and 0.3,
+            adaptive 0.003 and 0.011; of index 4 at centres 0.1-0.5 and 6, adaptive 0.001 and 0.013. It costs 3 to 6 times
+            the time of the centres, and up to 15 times with many point masses, each of which bends the light; 16 x 16 costs 256.
         dtype: float32 for production, float64 for reference.
         device: where to compute.
 
     Returns:
         `(B, H, W)` flux per pixel in e-/s.
+
+    Raises:
+        InputError: `supersampling` is neither of these, or the scene has point sources.
     """
+    check_supersampling(supersampling)
+    if scene.point_source:
+        names = ", ".join(type(p).__name__ for p in scene.point_source)
+        raise InputError(f"scene with point sources ({names}): only extended light is rendered; render the scene without them")
+    differentiable = torch.is_grad_enabled() and _needs_gradient(scene)
+    if torch.device(device).type == "cpu" and supersampling == 1 and not differentiable:
+        fast = render_compiled(scene, instrument, shape, dtype)
+        if fast is not None:
+            return fast
     out = torch.empty(len(scene), *shape, dtype=dtype, device=device)
 
     def fill(chunk: np.ndarray) -> None:
-        flux = _render_chunk(scene.select(chunk).to(dtype, device), instrument, shape)
+        flux = _render_chunk(scene.select(chunk).to(dtype, device), instrument, shape, supersampling)
         out[torch.as_tensor(chunk, device=device)] = flux
 
-    chunks = list(_chunks(scene, shape))
-    if torch.device(device).type != "cpu" or len(chunks) == 1 or (torch.is_grad_enabled() and _needs_gradient(scene)):
+    chunks = list(_chunks(scene, shape, supersampling))
+    if torch.device(device).type != "cpu" or len(chunks) == 1 or differentiable:
         for chunk in chunks:
             fill(chunk)
     else:
@@ -73,17 +96,23 @@ def render(
     return out
 
 
-def _chunks(scene: Scene, shape: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Group systems with the same number of perturbers, so that nobody computes padding, and cut groups to size."""
-    n = scene.n_perturbers
-    size = max(1, CHUNK_PIXELS // (shape[0] * shape[1]))
-    for count in np.unique(n):
-        members = np.flatnonzero(n == count)
-        yield from (members[i : i + size] for i in range(0, len(members), size))
+def _chunks(scene: Scene, shape: tuple[int, int], supersampling: Supersampling) -> Iterator[np.ndarray]:
+    """Group systems with about the same numbers of perturbers, so that nobody computes much padding, and cut groups to size."""
+    samples = 1 if supersampling == "adaptive" else supersampling**2
+    size = max(1, CHUNK_PIXELS // (shape[0] * shape[1] * samples))
+    counts = scene.counts
+    chunk: list[int] = []
+    for row in np.lexsort(counts.T):
+        width = counts[[*chunk, row]].max(0).sum()
+        if chunk and (len(chunk) == size or width > PADDING * counts[chunk[0]].sum()):
+            yield np.array(chunk)
+            chunk = []
+        chunk.append(int(row))
+    yield np.array(chunk)
 
 
 def _needs_gradient(scene: Scene) -> bool:
-    parameters = [getattr(item, f.name) for item in (*scene.masses(), *scene.source) for f in fields(item)]
+    parameters = [getattr(item, f.name) for item in (*scene.masses(), *scene.source, *scene.lens_light) for f in fields(item)]
     return any(isinstance(p, Tensor) and p.requires_grad for p in parameters)
 
 
@@ -102,10 +131,8 @@ def _one_thread_per_operation() -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def _render_chunk(scene: Scene, instrument: Instrument, shape: tuple[int, int]) -> Tensor:
-    parameter = scene.macro[0].theta_E
-    margin = instrument.psf.margin(instrument.pixel_scale)
-    x, y = pixel_grid(shape, instrument.pixel_scale, margin, parameter.dtype, parameter.device)
-    beta_x, beta_y = trace(scene.masses(), x[:1], y[:, :1])  # an open grid: one row and one column
-    brightness = sum(light.intensity(beta_x, beta_y) for light in scene.source)
-    return instrument.psf.convolve(brightness * instrument.pixel_scale**2, instrument.pixel_scale)
+def _render_chunk(scene: Scene, instrument: Instrument, shape: tuple[int, int], supersampling: Supersampling) -> Tensor:
+    parameter, scale = strength(scene.macro[0]), instrument.pixel_scale
+    x, y = pixel_grid(shape, scale, instrument.psf.margin(scale), parameter.dtype, parameter.device)
+    light = mean_brightness(scene, x[:1], y[:, :1], scale, supersampling)  # an open grid: one row and one column
+    return instrument.psf.convolve(light * scale**2, scale)

@@ -1,25 +1,50 @@
 """A scene: what is in the sky, as data.
 
-A scene is a batch of lens systems. Every parameter is a float64 array over the batch; nothing here knows about telescopes.
+A scene is a batch of lens systems. Every parameter is a float64 tensor over the batch; nothing here knows about telescopes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from darklens.lensing import Light, Mass, PointMasses
+from darklens.lensing import Cosmology, Light, Mass, trace, trace_planes
+
+Profile = TypeVar("Profile", bound=Mass | Light)
+Plane = tuple[float, tuple[Mass, ...]]
+"""A redshift, and the masses there."""
 
 
-def _take(item: object, rows: object) -> object:
-    """Select batch rows of a profile (a frozen dataclass whose fields are tensors over the batch)."""
-    return replace(item, **{f.name: getattr(item, f.name)[rows] for f in fields(item)})  # type: ignore[type-var]
+def strength(profile: Mass | Light) -> Tensor:
+    """Return the first parameter of a profile, the one that is zero where there is nothing (`theta_E`, `alpha_Rs`)."""
+    return torch.as_tensor(getattr(profile, fields(profile)[0].name))  # type: ignore[arg-type]
 
 
-def _to(item: object, dtype: torch.dtype, device: torch.device | str) -> object:
-    return replace(item, **{f.name: getattr(item, f.name).to(device, dtype) for f in fields(item)})  # type: ignore[type-var]
+def _each(profile: Profile, change: Callable[[Tensor], Tensor]) -> Profile:
+    """Change every parameter that is a tensor; numbers serve the whole batch and stay as they are."""
+    tensors = {f.name: getattr(profile, f.name) for f in fields(profile)}  # type: ignore[arg-type]
+    return replace(profile, **{k: change(v) for k, v in tensors.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
+
+
+def _take(profile: Profile, index: Tensor) -> Profile:
+    """Select batch rows of a profile; of many masses in one also cut the padding to what these rows need."""
+    taken = _each(profile, lambda p: p[index] if p.ndim else p)
+    there = strength(taken)
+    if there.ndim != 2:
+        return taken
+    columns = (there != 0).any(0).nonzero()
+    width = int(columns.max()) + 1 if len(columns) else 0
+    return _each(taken, lambda p: p[:, :width])
+
+
+def _not_empty(masses: tuple[Mass, ...]) -> tuple[Mass, ...]:
+    return tuple(m for m in masses if strength(m).numel())
 
 
 @dataclass(frozen=True)
@@ -28,54 +53,115 @@ class Scene:
 
     Args:
         macro: smooth mass profiles, every parameter of shape `(B,)`.
-        substructure: point masses padded to the largest number, parameters `(B, N)`, `theta_E = 0` where there is none.
+        substructure: profiles of many masses (`PointMasses`, `TNFWHalos`, ...), their parameters `(B, N)` padded to the largest
+            number; a first parameter of zero is padding, and never changes an image.
         source: light profiles in the source plane; `amp` is flux/arcsec^2 at `R_sersic`.
         labels: class name of each system.
         truth: column name -> `(B,)` float64, NaN where it does not apply; units in `darklens.units.UNITS`.
         seed: seed that the systems were drawn with.
         rows: row index of each system; `(seed, row)` names it for ever.
+        lens_light: light profiles of the lens galaxy, in the image plane.
+        planes: further lens planes on the line of sight, with their redshifts; their deflections are reduced for the source.
+        point_source: unresolved sources in the source plane.
+        z_lens: redshift of the main lens.
+        z_source: redshift of the source.
+        cosmology: distances between planes.
+        macro_alone: the macro lens that has all the mass, where that of substructure was taken out of `macro`.
     """
 
     macro: tuple[Mass, ...]
-    substructure: PointMasses
+    substructure: tuple[Mass, ...]
     source: tuple[Light, ...]
     labels: tuple[str, ...]
     truth: dict[str, np.ndarray]
     seed: int
     rows: tuple[int, ...]
+    lens_light: tuple[Light, ...] = ()
+    planes: tuple[Plane, ...] = ()
+    point_source: tuple[Light, ...] = ()
+    z_lens: float = 0.5
+    z_source: float = 1.0
+    cosmology: Cosmology = field(default_factory=Cosmology)
+    macro_alone: tuple[Mass, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def counts(self) -> np.ndarray:
+        """Number of masses of each system in each profile of many masses, those on the line of sight included, `(B, K)` int."""
+        many = [*self.substructure, *(m for _, masses in self.planes for m in masses)]
+        counts = [(s != 0).sum(-1).cpu().numpy() for s in map(strength, many) if s.ndim == 2]
+        return np.stack([np.zeros(len(self), np.int64), *counts], 1)
+
+    @property
     def n_perturbers(self) -> np.ndarray:
-        """Number of point masses of each system, `(B,)` int."""
-        return (self.substructure.theta_E > 0).sum(-1).cpu().numpy()
+        """Number of masses of each system beyond the macro lens, those on the line of sight included, `(B,)` int."""
+        return self.counts.sum(1)
+
+    def _mapped(self, change: Callable[[Profile], Profile]) -> Scene:
+        """Apply one change to every profile."""
+        groups = ("macro", "substructure", "source", "lens_light", "point_source", "macro_alone")
+        planes = tuple((z, tuple(change(m) for m in masses)) for z, masses in self.planes)
+        return replace(self, planes=planes, **{g: tuple(change(p) for p in getattr(self, g)) for g in groups})
 
     def select(self, rows: np.ndarray) -> Scene:
         """Return the systems at these batch positions, with the padding cut to what they need."""
         index = torch.as_tensor(rows)
-        width = int(self.n_perturbers[rows].max(initial=0))
-        sub = _take(self.substructure, (index, slice(0, width)))
         return replace(
-            self,
-            macro=tuple(_take(m, index) for m in self.macro),
-            substructure=sub,
-            source=tuple(_take(s, index) for s in self.source),
+            self._mapped(lambda profile: _take(profile, index)),
             labels=tuple(self.labels[i] for i in rows),
             truth={k: v[rows] for k, v in self.truth.items()},
             rows=tuple(self.rows[i] for i in rows),
         )
 
+    def system(self, i: int) -> Scene:
+        """Return the system at one batch position with its profiles not batched: what solves for images or curves wants."""
+        one = self.select(np.array([i]))
+        return one._mapped(lambda profile: _each(profile, lambda p: p[0] if p.ndim else p))
+
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Scene:
         """Return the scene with its profiles on a device and in a precision."""
-        return replace(
-            self,
-            macro=tuple(_to(m, dtype, device) for m in self.macro),
-            substructure=_to(self.substructure, dtype, device),
-            source=tuple(_to(s, dtype, device) for s in self.source),
-        )
+        return self._mapped(lambda profile: _each(profile, lambda p: p.to(device, dtype)))
 
     def masses(self) -> tuple[Mass, ...]:
-        """Return every deflector: the macro lens, and the substructure where there is any."""
-        return (*self.macro, self.substructure) if self.substructure.theta_E.shape[-1] else self.macro
+        """Return every deflector in the main plane: the macro lens, and the substructure where there is any."""
+        return (*self.macro, *_not_empty(self.substructure))
+
+    def trace(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Follow light back to the source plane: `(beta_x, beta_y)` in arcsec, through every plane on its way."""
+        planes = [(z, masses) for z, masses in ((z, _not_empty(masses)) for z, masses in self.planes) if masses]
+        if not planes:
+            return trace(self.masses(), x, y)
+        planes = sorted([*planes, (self.z_lens, self.masses())], key=lambda plane: plane[0])
+        return trace_planes(planes, self.z_source, self.cosmology, x, y)
+
+    def smooth(self) -> Scene:
+        """Return the same systems without substructure and masses on the line of sight, their mass back in the macro lens."""
+        return replace(self, macro=self.macro_alone or self.macro, substructure=(), planes=())
+
+    def to_lenstronomy(self, *, vortex_points: int | None = None) -> list[dict[str, Any]]:
+        """Return lenstronomy's keyword arguments for every system; see `darklens.simulate.interop.to_lenstronomy`."""
+        from darklens.simulate.interop import to_lenstronomy
+
+        return to_lenstronomy(self, vortex_points=vortex_points)
+
+    @classmethod
+    def from_lenstronomy(cls, systems: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Scene:
+        """Make a scene of lenstronomy's keyword arguments; see `darklens.simulate.interop.from_lenstronomy`."""
+        from darklens.simulate.interop import from_lenstronomy
+
+        return from_lenstronomy(systems)
+
+    def to_coolest(self, path: str | Path, row: int = 0, **setting: Any) -> Path:
+        """Write one system as a COOLEST template; see `darklens.simulate.interop.write_coolest`."""
+        from darklens.simulate.interop import write_coolest
+
+        return write_coolest(self, path, row, **setting)
+
+    @classmethod
+    def from_coolest(cls, path: str | Path) -> Scene:
+        """Read the lens of a COOLEST template; see `darklens.simulate.interop.read_coolest`."""
+        from darklens.simulate.interop import read_coolest
+
+        return read_coolest(path)

@@ -38,7 +38,7 @@ def simulate(
         n: number of images over all classes, which take turns.
         seed: every row is a pure function of `(seed, row)`.
         out: folder of the table; None keeps it in memory. A folder that holds part of this very simulation is continued.
-        instrument: see the scenes through another instrument, with its noise.
+        instrument: see the scenes through another instrument, with its noise; several, with commas, give a band each.
         device: where to render.
         force: replace whatever is in `out`.
         progress: called with the number of new rows done.
@@ -53,7 +53,7 @@ def simulate(
         raise InputError(f"n = {n} images is outside 1 to {MAX_ROWS:,}: choose a number in between")
     chosen = find_preset(preset) if isinstance(preset, str) else preset
     if instrument is not None:
-        chosen = chosen.observed_by(find_instrument(instrument))
+        chosen = chosen.observed_in([find_instrument(name.strip()) for name in instrument.split(",")])
     report = progress or (lambda rows: None)
     if out is None:
         batches = list(_batches(chosen, n, seed, 0, device, report))
@@ -65,7 +65,7 @@ def simulate(
             classes=list(chosen.classes),
             manifest=manifest(chosen, n, seed),
         )
-    shape = (1, *chosen.shape)
+    shape = chosen.image_shape
     with TableWriter(
         Path(out),
         shape=shape,
@@ -87,12 +87,13 @@ def manifest(preset: Preset, n: int, seed: int) -> dict:
         "summary": preset.summary,
         "notes": preset.notes,
         "instrument": preset.instrument.as_dict(),
+        **preset.options(),
         "seed": seed,
         "cosmology": Cosmology().as_dict(),
         "pixel_scale": preset.instrument.pixel_scale,
         "flux_unit": preset.recording.unit,
         "rows": n,
-        "units": {k: UNITS[k] for k in (*preset.population.truth_columns(), *preset.recording.truth_columns)},
+        "units": {k: UNITS[k] for k in preset.truth_columns},
     }
 
 

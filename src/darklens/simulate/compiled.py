@@ -1,0 +1,116 @@
+"""The fast path of `render`: scenes of the common kinds, on a CPU, by one C++ kernel; the rest is rendered by PyTorch.
+
+Kinds: one SIS, SIE or EPL with or without shear, point masses and truncated haloes, Sersic sources and lens light, a Gaussian PSF,
+light at pixel centres.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darklens import native
+from darklens.lensing import EPL, SIE, SIS, Light, Mass, PointMasses, Sersic, SersicEllipse, Shear
+from darklens.simulate.instruments import Instrument
+from darklens.simulate.psf import GaussianPSF, gaussian_taps
+from darklens.simulate.scene import Scene
+
+SOURCE = Path(__file__).with_name("render.cpp")
+MACRO = ("theta_E", "gamma", "e1", "e2", "center_x", "center_y", "gamma1", "gamma2")
+SERSIC = ("amp", "R_sersic", "n_sersic", "e1", "e2", "center_x", "center_y")
+JOBS_PER_THREAD = 4
+"""Pieces a batch is cut into for each thread, so that none waits long for the others."""
+
+
+def render_compiled(scene: Scene, instrument: Instrument, shape: tuple[int, int], dtype: torch.dtype) -> Tensor | None:
+    """Return flux `(B, H, W)`, or None where PyTorch has to do it: another kind of scene, or no compiler."""
+    if not _supported(scene, instrument) or dtype not in (torch.float32, torch.float64):
+        return None
+    library = native.library(SOURCE)
+    if library is None:
+        return None
+    function = library.render_float if dtype == torch.float32 else library.render_double
+    function.restype = None
+    return torch.from_numpy(_call(function, scene, instrument, shape, np.float32 if dtype == torch.float32 else np.float64))
+
+
+def _supported(scene: Scene, instrument: Instrument) -> bool:
+    lenses = [m for m in scene.macro if type(m) in (SIS, SIE, EPL)]
+    shears = [m for m in scene.macro if type(m) is Shear]
+    return (
+        len(lenses) == 1
+        and len(shears) <= 1
+        and len(lenses) + len(shears) == len(scene.macro)
+        and all(type(m) is PointMasses for m in scene.substructure)
+        and all(type(light) in (Sersic, SersicEllipse) for light in (*scene.source, *scene.lens_light))
+        and not any(mass for _, mass in scene.planes)
+        and not scene.point_source
+        and type(instrument.psf) is GaussianPSF
+    )
+
+
+def _call(
+    function: ctypes._CFuncPtr, scene: Scene, instrument: Instrument, shape: tuple[int, int], dtype: type[np.floating]
+) -> np.ndarray:
+    count, real = len(scene), ctypes.c_float if dtype is np.float32 else ctypes.c_double
+    macro = _columns(scene.macro, MACRO, count, dtype, gamma=2.0)
+    points, counts = _points(scene, count, dtype)
+    sources, lights = (_lights(group, count, dtype) for group in (scene.source, scene.lens_light))
+    radius = instrument.psf.margin(instrument.pixel_scale)
+    taps = np.array(gaussian_taps(instrument.psf.sigma / instrument.pixel_scale, radius), dtype)
+    out = np.empty((count, *shape), dtype)
+
+    def address(array: np.ndarray, first: int = 0) -> ctypes.c_void_p:
+        return ctypes.c_void_p(array.ctypes.data + first * array.strides[0])
+
+    def work(first: int, last: int) -> None:
+        function(
+            ctypes.c_int(last - first), ctypes.c_int(shape[0]), ctypes.c_int(shape[1]), real(instrument.pixel_scale),
+            address(macro, first), address(points, first), address(counts, first), ctypes.c_int(points.shape[1]),
+            address(sources, first), ctypes.c_int(sources.shape[1]), address(lights, first), ctypes.c_int(lights.shape[1]),
+            address(taps), ctypes.c_int(radius), address(out, first),
+        )  # fmt: skip
+
+    workers = min(torch.get_num_threads(), count)
+    if workers <= 1:
+        work(0, count)
+        return out
+    cuts = np.linspace(0, count, min(count, JOBS_PER_THREAD * workers) + 1).astype(int).tolist()
+    with ThreadPoolExecutor(workers) as pool:  # ctypes lets go of the interpreter's lock
+        list(pool.map(work, cuts[:-1], cuts[1:]))
+    return out
+
+
+def _columns(profiles: tuple[Mass | Light, ...], names: tuple[str, ...], count: int, dtype: type, **defaults: float) -> np.ndarray:
+    """Return the parameters `(B, len(names))` of profiles that together have each of them once."""
+    out = np.zeros((count, len(names)), dtype)
+    for name, value in defaults.items():
+        out[:, names.index(name)] = value
+    for profile in profiles:
+        for f in fields(profile):
+            value = getattr(profile, f.name)
+            out[:, names.index(f.name)] = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    return out
+
+
+def _lights(group: tuple[Light, ...], count: int, dtype: type) -> np.ndarray:
+    if not group:
+        return np.zeros((count, 0, len(SERSIC)), dtype)
+    return np.ascontiguousarray(np.stack([_columns((light,), SERSIC, count, dtype) for light in group], axis=1))
+
+
+def _points(scene: Scene, count: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared Einstein radius and position `(B, N, 3)`, and up to where there are any, `(B,)`."""
+    parts = [
+        np.stack([p.detach().cpu().numpy() for p in (m.theta_E.square(), m.center_x, m.center_y)], -1) for m in scene.substructure
+    ]
+    points = np.concatenate(parts, axis=1) if parts else np.zeros((count, 0, 3))
+    there = points[..., 0] != 0
+    last = np.where(there.any(1), points.shape[1] - there[:, ::-1].argmax(1), 0) if points.shape[1] else np.zeros(count)
+    return np.ascontiguousarray(points, dtype), last.astype(np.int32)

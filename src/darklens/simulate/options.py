@@ -1,0 +1,55 @@
+"""A preset with what a user may ask of it beyond its name: other cameras, a PSF from a file, artefacts, finer sampling."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from darklens.simulate.artefacts import Artefact, CorrelatedNoise, CosmicRays
+from darklens.simulate.instruments import instrument as find_instrument
+from darklens.simulate.presets import Preset
+from darklens.simulate.presets import preset as find_preset
+from darklens.simulate.psf import TabulatedPSF
+from darklens.simulate.sampling import Supersampling, check_supersampling
+
+
+def configured(
+    preset: str | Preset,
+    *,
+    instrument: str | None = None,
+    psf: str | Path | None = None,
+    psf_hdu: int | str | None = None,
+    psf_scale: float | None = None,
+    correlated_noise: float | None = None,
+    cosmic_rays: float | None = None,
+    supersampling: Supersampling = 1,
+    lens_light: bool = True,
+) -> Preset:
+    """Return a preset with options.
+
+    Args:
+        preset: its name, or one of your own.
+        instrument: see the scenes through another instrument, with its noise; several names with commas give a band each.
+        psf: FITS or `.npy` file with the point spread function to use instead of the instrument's.
+        psf_hdu: extension of that file.
+        psf_scale: arcsec per pixel of that file, where its header does not say and it is not the instrument's.
+        correlated_noise: width in pixels of the drop of a drizzle; None leaves noise white.
+        cosmic_rays: expected number of cosmic rays an image; None draws none.
+        supersampling: see `render`.
+        lens_light: False leaves out the light of the lens.
+
+    Raises:
+        InputError: an unknown name, a PSF that cannot be used, or an option that the preset cannot have.
+    """
+    check_supersampling(supersampling)
+    chosen = find_preset(preset) if isinstance(preset, str) else preset
+    if instrument is not None:
+        chosen = chosen.observed_in([find_instrument(name.strip()) for name in instrument.split(",")])
+    if psf is not None:
+        chosen = chosen.with_psf(TabulatedPSF.from_file(psf, hdu=psf_hdu, pixel_scale=psf_scale))
+    artefacts: list[Artefact] = []  # noise first: a cosmic ray is no noise that drizzling would spread with it
+    if correlated_noise is not None:
+        artefacts.append(CorrelatedNoise(correlated_noise))
+    if cosmic_rays is not None:
+        artefacts.append(CosmicRays(cosmic_rays))
+    return replace(chosen.with_artefacts(*artefacts), supersampling=supersampling, lens_light=lens_light and chosen.lens_light)
