@@ -14,7 +14,7 @@ from darklens.simulate.compiled import render_compiled
 
 pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler on this machine")
 SHAPE = (33, 46)  # neither square nor a multiple of what a register holds
-CASES = ["model-i", "model-iii", "model-ii-noisy", "common-test"]
+CASES = ["model-i", "model-iii", "model-ii-noisy", "common-test", "subhalos", "perturber"]
 
 
 def pytorch(scene, camera, shape, monkeypatch, dtype=torch.float64):
@@ -50,7 +50,7 @@ def test_power_law_with_lens_light(monkeypatch):
     assert (fast - slow).abs().max() < 1e-10 * slow.max()
 
 
-@pytest.mark.parametrize("name", ["model-ii-noisy", "model-iii-noisy", "common-test"])
+@pytest.mark.parametrize("name", ["model-ii-noisy", "model-iii-noisy", "common-test", "subhalos"])
 def test_single_precision_costs_less_than_a_hundredth_of_the_noise(name):
     """The error budget of float32, pixel by pixel, in units of the noise."""
     scene, camera = scene_of(name, 60)

@@ -45,7 +45,7 @@ def test_compiled_and_numpy_draw_the_same(monkeypatch, pixels):
 def test_poisson_quantiles_against_scipy(mean):
     p = np.linspace(1e-6, 1 - 1e-6, 20_001)
     ours = poisson_inverse(np.full(p.shape, mean), stats.norm.ppf(p))
-    assert np.abs(stats.poisson.cdf(ours, mean) >= p - 5e-6).all()
+    assert (stats.poisson.cdf(ours, mean) >= p - 5e-6).all()
     assert (stats.poisson.cdf(ours - 1, mean) <= p + 5e-6).all()
 
 

@@ -16,14 +16,17 @@ import torch
 from torch import Tensor
 
 from darklens import native
-from darklens.lensing import EPL, SIE, SIS, Light, Mass, PointMasses, Sersic, SersicEllipse, Shear
+from darklens.lensing import EPL, SIE, SIS, CoredTNFWHalos, Light, Mass, PointMasses, Sersic, SersicEllipse, Shear, TNFWHalos
 from darklens.simulate.instruments import Instrument
 from darklens.simulate.psf import GaussianPSF, gaussian_taps
-from darklens.simulate.scene import Scene
+from darklens.simulate.scene import Scene, strength
 
 SOURCE = Path(__file__).with_name("render.cpp")
 MACRO = ("theta_E", "gamma", "e1", "e2", "center_x", "center_y", "gamma1", "gamma2")
 SERSIC = ("amp", "R_sersic", "n_sersic", "e1", "e2", "center_x", "center_y")
+HALO = 9
+"""Numbers that the kernel takes of a halo: centre, 1/Rs, factor, and the constants of `lensing/tnfw_halos.py`."""
+_NO_HALO = {TNFWHalos: (1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0), CoredTNFWHalos: (1.0, 0.0, 0.1, 1.0, 1.0, 1.0, 0.0)}
 JOBS_PER_THREAD = 4
 """Pieces a batch is cut into for each thread, so that none waits long for the others."""
 
@@ -47,7 +50,7 @@ def _supported(scene: Scene, instrument: Instrument) -> bool:
         len(lenses) == 1
         and len(shears) <= 1
         and len(lenses) + len(shears) == len(scene.macro)
-        and all(type(m) is PointMasses for m in scene.substructure)
+        and all(type(m) in (PointMasses, TNFWHalos, CoredTNFWHalos) for m in scene.substructure)
         and all(type(light) in (Sersic, SersicEllipse) for light in (*scene.source, *scene.lens_light))
         and not any(mass for _, mass in scene.planes)
         and not scene.point_source
@@ -60,7 +63,7 @@ def _call(
 ) -> np.ndarray:
     count, real = len(scene), ctypes.c_float if dtype is np.float32 else ctypes.c_double
     macro = _columns(scene.macro, MACRO, count, dtype, gamma=2.0)
-    points, counts = _points(scene, count, dtype)
+    many = [_many(scene, kind, count, dtype) for kind in (PointMasses, TNFWHalos, CoredTNFWHalos)]
     sources, lights = (_lights(group, count, dtype) for group in (scene.source, scene.lens_light))
     radius = instrument.psf.margin(instrument.pixel_scale)
     taps = np.array(gaussian_taps(instrument.psf.sigma / instrument.pixel_scale, radius), dtype)
@@ -72,7 +75,7 @@ def _call(
     def work(first: int, last: int) -> None:
         function(
             ctypes.c_int(last - first), ctypes.c_int(shape[0]), ctypes.c_int(shape[1]), real(instrument.pixel_scale),
-            address(macro, first), address(points, first), address(counts, first), ctypes.c_int(points.shape[1]),
+            address(macro, first), *(v for m, n in many for v in (address(m, first), address(n, first), ctypes.c_int(m.shape[1]))),
             address(sources, first), ctypes.c_int(sources.shape[1]), address(lights, first), ctypes.c_int(lights.shape[1]),
             address(taps), ctypes.c_int(radius), address(out, first),
         )  # fmt: skip
@@ -105,12 +108,25 @@ def _lights(group: tuple[Light, ...], count: int, dtype: type) -> np.ndarray:
     return np.ascontiguousarray(np.stack([_columns((light,), SERSIC, count, dtype) for light in group], axis=1))
 
 
-def _points(scene: Scene, count: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """Return squared Einstein radius and position `(B, N, 3)`, and up to where there are any, `(B,)`."""
-    parts = [
-        np.stack([p.detach().cpu().numpy() for p in (m.theta_E.square(), m.center_x, m.center_y)], -1) for m in scene.substructure
-    ]
-    points = np.concatenate(parts, axis=1) if parts else np.zeros((count, 0, 3))
-    there = points[..., 0] != 0
-    last = np.where(there.any(1), points.shape[1] - there[:, ::-1].argmax(1), 0) if points.shape[1] else np.zeros(count)
-    return np.ascontiguousarray(points, dtype), last.astype(np.int32)
+def _many(scene: Scene, kind: type[Mass], count: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the kernel takes of the masses of one kind, `(B, N, 3 or 9)`, and up to where there are any, `(B,)`."""
+    members = [m for m in scene.substructure if type(m) is kind]
+    parts = [np.stack([c.detach().double().cpu().numpy() for c in _constants(m)], -1) for m in members]
+    width = 3 if kind is PointMasses else HALO
+    values = np.zeros((count, sum(p.shape[1] for p in parts), width))
+    first = 0
+    for part, member in zip(parts, members, strict=True):
+        there = strength(member).detach().cpu().numpy() != 0
+        values[:, first : first + part.shape[1], : part.shape[2]] = np.where(there[..., None], part, 0)
+        first += part.shape[1]
+    there = (values != 0).any(-1)
+    last = np.where(there.any(1), values.shape[1] - there[:, ::-1].argmax(1), 0) if values.shape[1] else np.zeros(count)
+    if kind is not PointMasses:  # gaps between profiles of the same kind: a halo without a size cannot be computed
+        values[~there, 2:] = _NO_HALO[kind]
+    return np.ascontiguousarray(values, dtype), last.astype(np.int32)
+
+
+def _constants(profile: Mass) -> tuple[Tensor, ...]:
+    if isinstance(profile, PointMasses):
+        return profile.theta_E.square(), profile.center_x, profile.center_y
+    return profile.center_x, profile.center_y, 1 / profile.Rs, *profile._constants()

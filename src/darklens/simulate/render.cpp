@@ -85,6 +85,40 @@ template <> void points_row<float>(const float *masses, int count, const float *
 }
 #endif
 
+// Deflection of truncated haloes, added to ax, ay; formulas and constants in `lensing/tnfw_halos.py`. Of each halo: x, y, 1/Rs and
+// factor, then tau, tau^2, middle, weight (TNFW), or beta^2, d_1, tau^2, d_tau, middle (cored).
+constexpr int HALO = 9;
+
+template <typename T> void tnfw_row(const T *h, const T *__restrict x, T y, int width, T *__restrict ax, T *__restrict ay) {
+    const T hx = h[0], dy = y - h[1], per_Rs = h[2], factor = h[3], tau = h[4], tau2 = h[5], middle = h[6], weight = h[7];
+    const T pi = T(3.14159265358979323846), near = T(1e-3), dy2 = dy * dy;
+    #pragma omp simd
+    for (int i = 0; i < width; ++i) {
+        const T dx = x[i] - hx, r2 = dx * dx + dy2, held = r2 > T(1e-16) ? r2 : T(1e-16);
+        const T r = std::sqrt(held), z = r * per_Rs, square = z * z, gap = 1 - square;
+        const T size = gap > 0 ? gap : -gap, w = std::sqrt(size > near ? size : T(0.5)), part = w < T(1) ? w : T(1);
+        const T log = std::log((1 + part) / z), arc = std::atan(w), closed = (gap > 0 ? log : arc) / w;
+        const T F = size > near ? closed : 1 + gap * (T(1) / 3 + gap * T(0.2));
+        const T s = std::sqrt(tau2 + square), outer = s * (weight * std::log(z / (s + tau)) - pi);
+        const T scale = factor * (middle + outer + (tau2 - 1 + 2 * square) * F) / (z * r);
+        ax[i] += scale * dx, ay[i] += scale * dy;
+    }
+}
+
+template <typename T> void cored_row(const T *h, const T *__restrict x, T y, int width, T *__restrict ax, T *__restrict ay) {
+    const T hx = h[0], dy = y - h[1], per_Rs = h[2], factor = h[3], beta2 = h[4], d1 = h[5], tau2 = h[6], dt = h[7], middle = h[8];
+    const T dy2 = dy * dy, per_d1 = 2 / d1, per_dt = 2 / dt;
+    #pragma omp simd
+    for (int i = 0; i < width; ++i) {
+        const T dx = x[i] - hx, r2 = dx * dx + dy2, held = r2 > T(1e-16) ? r2 : T(1e-16);
+        const T r = std::sqrt(held), z = r * per_Rs, square = z * z, half = T(0.5) * std::log(beta2 + square);
+        const T s1 = std::sqrt(1 + square), st = std::sqrt(tau2 + square);
+        const T mass = middle + per_d1 * s1 * (std::log(s1 + d1) - half) - per_dt * st * (std::log(st + dt) - half);
+        const T scale = factor * mass / (z * r);
+        ax[i] += scale * dx, ay[i] += scale * dy;
+    }
+}
+
 // Source position of the pixels of a row: the power law's series by Clenshaw's rule (see `epl.py`), and the shear. The rows w..after are
 // scratch: the loop over terms is outside, so that the one over pixels becomes vector instructions.
 template <typename T> struct Scratch {
@@ -146,7 +180,7 @@ void sersic_row(const T *p, T pixel_area, const T *__restrict x, const T *__rest
 
 template <typename T>
 void render(int images, int height, int width, T pixel_scale, const T *macro, const T *points, const int *counts, int most,
-            const T *sources, int n_sources, const T *lights, int n_lights, const T *taps, int radius, T *out) {
+            const T *halos, const int *halo_counts, int most_halos, const T *cored, const int *cored_counts, int most_cored, const T *sources, int n_sources, const T *lights, int n_lights, const T *taps, int radius, T *out) {
     const int wide = width + 2 * radius, padded = (wide + 7) / 8 * 8, high = 2 * radius + 1;
     std::vector<T> rows(std::size_t(14) * padded), ring(std::size_t(high) * width);
     T *x = rows.data(), *y = x + padded, *ax = y + padded, *ay = ax + padded, *bx = ay + padded, *by = bx + padded, *flux = by + padded;
@@ -163,6 +197,10 @@ void render(int images, int height, int width, T pixel_scale, const T *macro, co
             const T y0 = (row - radius - T(0.5) * (height - 1)) * pixel_scale;
             for (int i = 0; i < padded; ++i) y[i] = y0, ax[i] = 0, ay[i] = 0, flux[i] = 0;
             if (counts[image]) points_row(mine, counts[image], x, y0, padded, ax, ay);
+            for (int k = 0; k < halo_counts[image]; ++k)
+                tnfw_row(halos + (std::size_t(image) * most_halos + k) * HALO, x, y0, padded, ax, ay);
+            for (int k = 0; k < cored_counts[image]; ++k)
+                cored_row(cored + (std::size_t(image) * most_cored + k) * HALO, x, y0, padded, ax, ay);
             for (int i = 0; i < padded; ++i) bx[i] = x[i] - ax[i], by[i] = y0 - ay[i];
             macro_row(m, x, y0, padded, bx, by, scratch);
             for (int k = 0; k < n_sources; ++k) sersic_row(sources + (std::size_t(image) * n_sources + k) * SERSIC, area, bx, by, padded, flux);
@@ -193,11 +231,13 @@ void render(int images, int height, int width, T pixel_scale, const T *macro, co
 
 }  // namespace
 
-#define EXPORT(NAME, T)                                                                                                                \
-    extern "C" void NAME(int images, int height, int width, T pixel_scale, const T *macro, const T *points, const int *counts, int most, \
-                         const T *sources, int n_sources, const T *lights, int n_lights, const T *taps, int radius, T *out) {         \
-        render<T>(images, height, width, pixel_scale, macro, points, counts, most, sources, n_sources, lights, n_lights, taps, radius, \
-                  out);                                                                                                                \
+#define EXPORT(NAME, T)                                                                                                              \
+    extern "C" void NAME(int images, int height, int width, T pixel_scale, const T *macro, const T *points, const int *counts,       \
+                         int most, const T *halos, const int *halo_counts, int most_halos, const T *cored, const int *cored_counts,  \
+                         int most_cored, const T *sources, int n_sources, const T *lights, int n_lights, const T *taps, int radius,  \
+                         T *out) {                                                                                                   \
+        render<T>(images, height, width, pixel_scale, macro, points, counts, most, halos, halo_counts, most_halos, cored,            \
+                  cored_counts, most_cored, sources, n_sources, lights, n_lights, taps, radius, out);                                \
     }
 
 EXPORT(render_float, float)

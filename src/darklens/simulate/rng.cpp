@@ -9,6 +9,12 @@ namespace {
 constexpr int BLOCK = 128;
 constexpr double PI = 3.14159265358979324;
 
+struct Reciprocals {
+    double whole[BLOCK];
+    Reciprocals() { for (int k = 0; k < BLOCK; ++k) whole[k] = 1.0 / k; }
+};
+const Reciprocals PER;
+
 // Philox4x32 with 10 rounds (Salmon et al. 2011) at counters (first + i, lane, 0, 0).
 void philox(std::uint64_t key, std::uint32_t first, std::uint32_t lane, int count, std::uint32_t (*out)[BLOCK]) {
     #pragma omp simd
@@ -24,30 +30,35 @@ void philox(std::uint64_t key, std::uint32_t first, std::uint32_t lane, int coun
     }
 }
 
+typedef double Reals __attribute__((vector_size(32)));
+typedef std::int64_t Whole __attribute__((vector_size(32)));
+
 // Counts as the number of terms of the distribution function that lie below the quantile, for all pixels whose mean is low.
 void by_sum(const double *mean, const double *w, int count, double least, double *out) {
-    double m[BLOCK], u[BLOCK], term[BLOCK], total[BLOCK], n[BLOCK];
+    alignas(32) double m[BLOCK], u[BLOCK], term[BLOCK];
     int where[BLOCK], kept = 0;
-    double highest = 0;
     for (int i = 0; i < count; ++i)
-        if (mean[i] < least) where[kept] = i, m[kept] = std::max(mean[i], 0.0), highest = std::max(highest, m[kept]), ++kept;
-    for (int i = 0; i < kept; ++i) u[i] = 0.5 * std::erfc(-w[where[i]] * 0.70710678118654752);
+        if (mean[i] < least) where[kept] = i, m[kept] = std::max(mean[i], 0.0), u[kept] = w[i], ++kept;
+    const int padded = (kept + 7) / 8 * 8;
+    for (int i = kept; i < padded; ++i) m[i] = u[i] = 0;
+    for (int i = 0; i < padded; ++i) u[i] = 0.5 * std::erfc(-u[i] * 0.70710678118654752);
     #pragma omp simd
-    for (int i = 0; i < kept; ++i) total[i] = term[i] = std::exp(-m[i]), n[i] = 0;
-    const int most = int(highest + 8 * std::sqrt(highest)) + 16;  // 32 bits reach 6.8 standard deviations
-    for (int start = 0; start < kept; start += 16) {
-        const int end = std::min(kept, start + 16);
+    for (int i = 0; i < padded; ++i) term[i] = std::exp(-m[i]);
+    for (int start = 0; start < padded; start += 8) {  // two registers at a time hide each other's latency
+        const double highest = *std::max_element(m + start, m + start + 8);
+        const int most = int(highest + 8 * std::sqrt(highest)) + 16;  // 32 bits reach 6.8 standard deviations
+        const Reals *ms = (const Reals *)(m + start), *us = (const Reals *)(u + start), *terms = (const Reals *)(term + start);
+        const Reals m0 = ms[0], m1 = ms[1], u0 = us[0], u1 = us[1];
+        Reals t0 = terms[0], t1 = terms[1], sum0 = t0, sum1 = t1;
+        Whole n0 = {}, n1 = {};
         for (int k = 1; k <= most; ++k) {
-            const double per = 1.0 / k;
-            #pragma omp simd
-            for (int i = start; i < end; ++i) {
-                n[i] += u[i] > total[i] ? 1.0 : 0.0;
-                term[i] *= m[i] * per;
-                total[i] += term[i];
-            }
+            const double per = PER.whole[k];
+            n0 -= u0 > sum0, n1 -= u1 > sum1;
+            t0 *= m0 * per, t1 *= m1 * per;
+            sum0 += t0, sum1 += t1;
         }
+        for (int i = 0; i < 8 && start + i < kept; ++i) out[where[start + i]] = double(i < 4 ? n0[i] : n1[i - 4]);
     }
-    for (int i = 0; i < kept; ++i) out[where[i]] = n[i];
 }
 
 void numbers(const std::uint32_t *u, const std::uint32_t *v, int count, double least, const double *mean, double *first, double *second) {
