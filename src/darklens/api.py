@@ -76,15 +76,35 @@ def simulate(
     out: str | Path | None = None,
     instrument: str | None = None,
     device: str = "cpu",
+    ray: str | None = None,
     force: bool = False,
 ) -> Table:
     """Simulate n images of a preset, in memory or (with `out`) on disk.
 
+    Args:
+        preset: its name.
+        n: images over all classes.
+        seed: every row is a function of (seed, row).
+        out: folder of the table.
+        instrument: see the scenes through another instrument.
+        device: where to render.
+        ray: share the work on a Ray cluster: "local", "auto" or HOST:PORT of its head; `out` is a folder that all nodes see.
+        force: replace what is in `out`.
+
     Raises:
-        InputError: unknown preset or instrument, or `out` holds something else.
+        InputError: unknown preset or instrument, `out` holds something else, or no cluster.
     """
     from darklens.simulate import simulate as write
 
+    if ray is not None:
+        from darklens.cluster import simulate_on_cluster
+        from darklens.data import Table
+        from darklens.simulate import configured
+
+        if out is None:
+            raise InputError("ray shares the work on a table on disk: give out=FOLDER")
+        simulate_on_cluster(configured(preset, instrument=instrument), n, seed=seed, out=str(out), address=ray, force=force)
+        return Table.open(out)
     return write(preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force)
 
 

@@ -10,6 +10,7 @@ from darklens import native
 from darklens.train.provenance import provenance
 
 OPTIONAL = {
+    "ray": "simulation on a cluster (extra [cluster])",
     "lenstronomy": "oracle in tests (extra [test])",
     "caustics": "oracle in tests (extra [test])",
 }

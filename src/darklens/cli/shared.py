@@ -78,6 +78,21 @@ def mapping(items: list[str] | None) -> dict[str, str]:
     return dict(item.split("=", 1) for item in items or [])
 
 
+def count_of(text: str) -> int:
+    """Return a whole number that may be written as 1e7.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        value = float(text.replace("_", "").replace(",", ""))
+    except ValueError:
+        value = float("nan")
+    if not value.is_integer():
+        raise InputError(f"--n {text!r} is not a whole number: write for example 3000 or 1e7")
+    return int(value)
+
+
 def interrupted() -> None:
     """Leave with the exit code of an interruption."""
     raise typer.Exit(130)

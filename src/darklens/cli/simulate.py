@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from darklens.cli.application import app
-from darklens.cli.shared import Device, Force, Json, hdu_of, show
+from darklens.cli.shared import Device, Force, Json, count_of, hdu_of, show
 
 Instrument = Annotated[str | None, typer.Option(help="See the scenes through another instrument; a,b,c gives a band each.")]
 PSFFile = Annotated[Path | None, typer.Option("--psf", help="FITS or .npy file with the point spread function.")]
@@ -62,8 +62,8 @@ def _first_line(profile: type) -> str:
 @app.command()
 def simulate(
     preset: Annotated[str, typer.Argument(help="Preset; darklens list names them.")],
-    out: Annotated[Path, typer.Option(help="Folder of the table.")],
-    n: Annotated[int, typer.Option("--n", help="Images over all classes.")] = 3000,
+    out: Annotated[str, typer.Option(help="Folder of the table; with --ray also a URL, for example s3://bucket/table.")],
+    n: Annotated[str, typer.Option("--n", help="Images over all classes, for example 3000 or 1e7.")] = "3000",
     seed: Annotated[int, typer.Option(help="Every row is a function of (seed, row).")] = 0,
     instrument: Instrument = None,
     psf: PSFFile = None,
@@ -74,6 +74,7 @@ def simulate(
     supersampling: Supersampling = "1",
     lens_light: LensLight = True,
     device: Device = "cpu",
+    ray: Annotated[str | None, typer.Option(help="Share the work on a Ray cluster: local, auto, or HOST:PORT of its head.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -94,13 +95,21 @@ def simulate(
         supersampling=int(supersampling) if supersampling.isdigit() else supersampling,
         lens_light=lens_light,
     )
-    done = 0
+    count, done = count_of(n), 0
     with console.progress_bar() as progress:
 
         def advance(rows: int) -> None:
             nonlocal done
             done += rows
-            progress(f"simulating {preset}", done, n)
+            progress(f"simulating {preset}", done, count)
 
-        table = write(chosen, n, seed=seed, out=out, device=device, force=force, progress=advance)
-    show(summary(table), as_json)
+        if ray is None:
+            table = write(chosen, count, seed=seed, out=out, device=device, force=force, progress=advance)
+            content = summary(table)
+        else:
+            from darklens.cluster import simulate_on_cluster
+
+            made = simulate_on_cluster(chosen, count, seed=seed, out=out, address=ray, force=force, progress=advance)
+            kept = {k: made[k] for k in ("preset", "seed", "rows", "shape", "classes", "rows_per_shard")}
+            content = {"path": out, **kept, "shards": len(made["shards"]), "complete": made["complete"]}
+    show(content, as_json)

@@ -9,7 +9,7 @@ from darklens.data.resize import resize_image
 from darklens.data.splits import check_disjoint, fractions_of, split_of
 from darklens.data.table import MANIFEST, Table, class_order
 from darklens.data.tally import Tally
-from darklens.data.writer import TableWriter
+from darklens.data.writer import TableWriter, same_table
 
 __all__ = [
     "LAYOUTS",
@@ -30,6 +30,7 @@ __all__ = [
     "pairs",
     "read",
     "resize_image",
+    "same_table",
     "split_of",
     "summary",
 ]

@@ -137,16 +137,7 @@ class TableWriter:
                 stray.unlink()
 
     def _continue(self, old: dict[str, Any]) -> None:
-        state = ("complete", "shards", "created_by", "columns")
-        for key in [k for k in (*self._manifest, *old) if k not in state]:
-            there, here = old.get(key), self._manifest.get(key)
-            if key == "rows" and here is None and old["complete"]:
-                continue  # the number was not known before and was entered at the end
-            if there != here:
-                raise InputError(
-                    f"{self.path} holds a table with another {key} ({_short(there)} there, {_short(here)} here): "
-                    "choose another folder or give --force"
-                )
+        same_table(old, self._manifest, self.path)
         self._manifest = old
         self._truth = old.get("columns", self._truth)
 
@@ -319,6 +310,24 @@ class TableWriter:
             self.close()
         else:
             self.abandon()
+
+
+def same_table(old: Mapping[str, Any], new: Mapping[str, Any], path: str | Path) -> None:
+    """Make sure that a table that is there is the one that is to be written.
+
+    Raises:
+        InputError: it was made otherwise.
+    """
+    state = ("complete", "shards", "created_by", "columns")
+    for key in [k for k in (*new, *old) if k not in state]:
+        there, here = old.get(key), new.get(key)
+        if key == "rows" and here is None and old["complete"]:
+            continue  # the number was not known before and was entered at the end
+        if there != here:
+            raise InputError(
+                f"{path} holds a table with another {key} ({_short(there)} there, {_short(here)} here): "
+                "choose another folder or give --force"
+            )
 
 
 def _lock(path: Path) -> int | None:

@@ -15,7 +15,8 @@ from darklens.simulate.presets import Preset
 from darklens.simulate.presets import preset as find_preset
 from darklens.units import UNITS
 
-MAX_ROWS = 10_000_000
+MAX_ROWS = 10**10
+MAX_SHARDS = 20_000
 ROWS_AT_ONCE = 256
 ROWS_PER_SHARD = 1024
 
@@ -49,8 +50,9 @@ def simulate(
     Raises:
         InputError: unknown name, n out of range, or `out` holds something else.
     """
-    if not 1 <= n <= MAX_ROWS:
-        raise InputError(f"n = {n} images is outside 1 to {MAX_ROWS:,}: choose a number in between")
+    check_rows(n)
+    if isinstance(out, str) and "://" in out:
+        raise InputError(f"{out} is a URL: add --ray local (or a cluster's address), which writes to any file system")
     chosen = find_preset(preset) if isinstance(preset, str) else preset
     if instrument is not None:
         chosen = chosen.observed_in([find_instrument(name.strip()) for name in instrument.split(",")])
@@ -71,13 +73,40 @@ def simulate(
         shape=shape,
         classes=list(chosen.classes),
         manifest=manifest(chosen, n, seed),
-        rows_per_shard=ROWS_PER_SHARD,
+        rows_per_shard=rows_per_shard(n),
         force=force,
     ) as writer:
         report(writer.rows_done)
         for batch in _batches(chosen, n, seed, writer.rows_done, device, report):
             writer.write_columns(**batch)
     return Table.open(out)
+
+
+def check_rows(n: int) -> None:
+    """Refuse an impossible number of images.
+
+    Raises:
+        InputError: n is out of range.
+    """
+    if not 1 <= n <= MAX_ROWS:
+        raise InputError(f"n = {n} images is outside 1 to {MAX_ROWS:,}: choose a number in between")
+
+
+def rows_per_shard(n: int) -> int:
+    """Return the rows of a shard: 1,024, and more for tables so large that their files would be too many for a folder."""
+    return max(ROWS_PER_SHARD, 1 << max(0, -(-n // MAX_SHARDS) - 1).bit_length())
+
+
+def write_rows(preset: Preset, seed: int, first: int, rows: int, out: Path) -> dict:
+    """Write some rows of a simulation into a table of their own, of one shard, and return its manifest.
+
+    The shard's bytes are those that the whole table's shard has, if it begins at the same row.
+    """
+    about = manifest(preset, rows, seed)
+    with TableWriter(out, shape=preset.image_shape, classes=list(preset.classes), manifest=about, rows_per_shard=rows) as writer:
+        for batch in _batches(preset, first + rows, seed, first, "cpu", lambda done: None):
+            writer.write_columns(**batch)
+    return Table.open(out).manifest
 
 
 def manifest(preset: Preset, n: int, seed: int) -> dict:
