@@ -6,7 +6,30 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from darklens.lensing import EPL, LIGHTS, MASSES, SIE, SIS, PointMass, PointMasses, Sersic, SersicEllipse, Shear, Vortex
+from darklens.lensing import (
+    EPL,
+    NFW,
+    SIE,
+    SIS,
+    TNFW,
+    ConvergenceSheet,
+    CoredTNFW,
+    CoreSersic,
+    Gaussian,
+    GaussianEllipse,
+    Multipole,
+    PointMass,
+    PointMasses,
+    PseudoJaffe,
+    Sersic,
+    SersicEllipse,
+    Shear,
+    Vortex,
+    profiles,
+)
+
+PIXELISED = {"PixelisedPotential", "PixelisedLight"}  # see test_pixelised.py
+MASSES, LIGHTS = ({k: v for k, v in known.items() if k not in PIXELISED} for known in (profiles.MASSES, profiles.LIGHTS))
 
 EXAMPLES = {
     "SIS": SIS(1.2, 0.1, -0.05),
@@ -16,6 +39,15 @@ EXAMPLES = {
     "PointMass": PointMass(0.3, 0.2, 0.4),
     "PointMasses": PointMasses(*torch.tensor([[0.2, 0.1, 0.0], [0.3, -0.5, 9.0], [0.1, 0.6, 9.0]], dtype=torch.float64)),
     "Vortex": Vortex(0.25, 0.7, 0.4, 0.1, -0.2),
+    "NFW": NFW(0.9, 0.4, 0.1, -0.05),
+    "TNFW": TNFW(0.4, 0.2, 1.1, 0.1, -0.05),
+    "CoredTNFW": CoredTNFW(0.4, 0.2, 0.15, 1.1, 0.1, -0.05),
+    "PseudoJaffe": PseudoJaffe(1.5, 0.2, 1.3, 0.1, -0.05),
+    "ConvergenceSheet": ConvergenceSheet(0.1, 0.2, -0.3),
+    "Multipole": Multipole(4.0, 0.03, 0.4, 0.0, 0.0, 1.2),
+    "CoreSersic": CoreSersic(10.0, 0.4, 0.15, 2.0, 0.5, 0.2, -0.1, 0.05, 0.1),
+    "Gaussian": Gaussian(3.0, 0.4, 0.05, 0.1),
+    "GaussianEllipse": GaussianEllipse(3.0, 0.4, 0.2, -0.1, 0.05, 0.1),
     "Sersic": Sersic(10.0, 0.4, 1.5, 0.05, 0.1),
     "SersicEllipse": SersicEllipse(10.0, 0.4, 1.0, 0.2, -0.1, 0.05, 0.1),
 }
@@ -61,7 +93,8 @@ def test_identities_of_the_potential(name):
     xx, xy = torch.autograd.grad(alpha[0].sum(), (x, y), retain_graph=True)
     yx, yy = torch.autograd.grad(alpha[1].sum(), (x, y))
     kappa = mass.convergence(x, y)
-    assert torch.allclose(torch.stack(alpha), torch.stack(gradient), rtol=1e-9, atol=1e-10)
+    exact = 3e-7 if name in ("TNFW", "CoredTNFW") else 1e-9  # their potential is a quadrature
+    assert torch.allclose(torch.stack(alpha), torch.stack(gradient), rtol=exact, atol=0.1 * exact)
     assert torch.allclose(kappa, 0.5 * (xx + yy), rtol=1e-8, atol=1e-8)
     assert torch.allclose(xy, yx, rtol=1e-8, atol=1e-8)
     assert torch.allclose(torch.stack(mass.hessian(x, y)), torch.stack([xx, xy, yy]), rtol=1e-8, atol=1e-8)
@@ -70,7 +103,7 @@ def test_identities_of_the_potential(name):
 @pytest.mark.parametrize("name", MASSES)
 def test_the_flux_of_the_deflection_through_a_circle_is_the_mass_inside(name):
     """Gauss: the integral of alpha over a circle is twice that of kappa, the point masses and the string included."""
-    total = {"Shear": 0.0, "PointMass": 0.3**2, "PointMasses": 0.2**2 + 0.1**2, "Vortex": 0.25**2}
+    total = {"Shear": 0.0, "PointMass": 0.3**2, "PointMasses": 0.2**2 + 0.1**2, "Vortex": 0.25**2, "Multipole": 0.0}
     phi = torch.arange(2000, dtype=torch.float64)[None] * (2 * math.pi / 2000)
     radius = 1.5
     ax, ay = EXAMPLES[name].deflection(radius * phi.cos(), radius * phi.sin())
@@ -81,13 +114,14 @@ def test_the_flux_of_the_deflection_through_a_circle_is_the_mass_inside(name):
     assert mass == pytest.approx(total[name], rel=2e-3, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", LIGHTS)
+@pytest.mark.parametrize("name", [name for name, light in LIGHTS.items() if hasattr(light, "total_flux")])
 def test_total_flux_is_the_integral(name):
     light = EXAMPLES[name]
     y, x = (torch.linspace(-8, 8, n, dtype=torch.float64) for n in (1201, 1601))
     cell = float((x[1] - x[0]) * (y[1] - y[0]))
     assert float(light.intensity(x[None, :], y[:, None]).sum()) * cell == pytest.approx(float(light.total_flux()), rel=1e-3)
-    assert light.amp_for_flux(light.total_flux(), light.R_sersic, light.n_sersic) == pytest.approx(light.amp)
+    if hasattr(light, "amp_for_flux"):
+        assert light.amp_for_flux(light.total_flux(), light.R_sersic, light.n_sersic) == pytest.approx(light.amp)
     batch = with_tensors(light, factor=torch.tensor([0.8, 1.0], dtype=torch.float64))
     assert float(batch.total_flux()[1]) == pytest.approx(float(light.total_flux()))
 

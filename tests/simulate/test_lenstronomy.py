@@ -40,7 +40,7 @@ MASS_CASES = {
     "CoredTNFW": {"Rs": (0.4, 0.2), "alpha_Rs": (0.2, 0.3), "r_core": (0.1, 0.15), "r_trunc": (1.1, 0.7)} | CENTER,
     "PseudoJaffe": {"sigma0": (1.0, 0.7), "Ra": (0.2, 0.3), "Rs": (1.0, 2.0)} | CENTER,
     "ConvergenceSheet": {"kappa": (0.1, -0.05)} | CENTER,
-    "Multipole": {"m": 4, "a_m": (0.02, -0.03), "phi_m": (0.3, 0.1), "r_E": (1.1, 1.0)} | CENTER,
+    "Multipole": {"m": (4.0, 3.0), "a_m": (0.02, -0.03), "phi_m": (0.3, 0.1), "r_E": (1.1, 1.0)} | CENTER,
 }
 LIGHT_CASES = {
     "Sersic": {"amp": (20.0, 5.0), "R_sersic": (0.25, 0.4), "n_sersic": (1.0, 2.5)} | CENTER,

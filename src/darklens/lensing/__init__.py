@@ -2,13 +2,20 @@
 
 from darklens.lensing.base import Light, Mass
 from darklens.lensing.convergence_sheet import ConvergenceSheet
+from darklens.lensing.core_sersic import CoreSersic
 from darklens.lensing.cosmology import Cosmology
 from darklens.lensing.critical import caustics, critical_curves
 from darklens.lensing.epl import EPL
+from darklens.lensing.gaussian import Gaussian, GaussianEllipse
 from darklens.lensing.lens_equation import jacobian, magnification, residual, solve_images, trace
 from darklens.lensing.multiplane import trace_planes
+from darklens.lensing.multipole import Multipole
+from darklens.lensing.nfw import NFW, TNFW, CoredTNFW
+from darklens.lensing.pixelised import PixelisedLight, PixelisedPotential
 from darklens.lensing.point_mass import PointMass, PointMasses
+from darklens.lensing.point_source import PointSource
 from darklens.lensing.profiles import LIGHTS, MASSES
+from darklens.lensing.pseudo_jaffe import PseudoJaffe
 from darklens.lensing.sersic import Sersic, SersicEllipse
 from darklens.lensing.shear import Shear
 from darklens.lensing.sie import SIE
@@ -20,15 +27,26 @@ __all__ = [
     "EPL",
     "LIGHTS",
     "MASSES",
+    "NFW",
     "SIE",
     "SIS",
+    "TNFW",
     "ConvergenceSheet",
+    "CoreSersic",
+    "CoredTNFW",
     "CoredTNFWHalos",
     "Cosmology",
+    "Gaussian",
+    "GaussianEllipse",
     "Light",
     "Mass",
+    "Multipole",
+    "PixelisedLight",
+    "PixelisedPotential",
     "PointMass",
     "PointMasses",
+    "PointSource",
+    "PseudoJaffe",
     "Sersic",
     "SersicEllipse",
     "Shear",

@@ -25,8 +25,8 @@ class ConvergenceSheet(Mass):
 
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reduced deflection."""
-        kappa = spread(self.kappa)
-        return kappa * (x - spread(self.center_x)), kappa * (y - spread(self.center_y))
+        kappa, field = spread(self.kappa), 0 * (x + y)  # of the shape of the grid, which may be open
+        return kappa * (x - spread(self.center_x) + field), kappa * (y - spread(self.center_y) + field)
 
     def potential(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the lensing potential, arcsec^2."""
