@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
+from darklens.errors import InputError
 from darklens.lensing import (
     EPL,
     NFW,
@@ -247,3 +248,13 @@ def test_padding_deflects_nothing():
     points = torch.tensor([[0.2, 0.1], [0.3, -0.5], [0.1, 0.6]], dtype=torch.float64)
     padded = PointMasses(*torch.cat([points, torch.zeros(3, 2, dtype=torch.float64)], 1))
     assert torch.equal(torch.stack(padded.deflection(x, y)), torch.stack(PointMasses(*points).deflection(x, y)))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_what_has_to_be_positive_is_one_sentence(value):
+    with pytest.raises(InputError, match=r"SIE with theta_E = .*has to be positive; give arcsec"):
+        SIE(value, 0.1, 0.0)
+    with pytest.raises(InputError, match="NFW with Rs"):
+        NFW(value, 0.4)
+    with pytest.raises(InputError, match="Sersic with R_sersic"):
+        Sersic(1.0, value, 1.0)

@@ -1,8 +1,9 @@
 """Simulate a table on a Ray cluster: shards as work units, exactly the rows and the files of one machine.
 
 A worker makes one shard in a temporary folder with the very code that one machine runs, brings it to its place under its final
-name, and leaves a receipt beside it. The driver enters shards in the manifest in their order. A worker that dies is replaced by Ray; a
-driver that dies is run again and finds the receipts: at most the shards in flight are made twice. Memory does not grow with the table.
+name, and leaves a receipt beside it. The driver enters shards in the manifest in their order. A worker that dies is replaced by
+Ray; a driver that dies is run again and finds the receipts: at most the shards in flight are made twice. Memory does not grow
+with the table.
 """
 
 from __future__ import annotations

@@ -100,10 +100,9 @@ class Plan:
         """
         try:
             noise = dict(content["noise"])
-            psf = content["psf"]
             return cls(
                 float(content["pixel_scale"]),
-                GaussianPSF(psf["fwhm"], psf["truncation"]) if psf["kind"] == "gaussian" else TabulatedPSF(np.array(psf["kernel"]), psf["pixel_scale"]),
+                _psf_of(content["psf"]),
                 NOISES[noise.pop("kind")](**noise),
                 LensModel(content["model"], dict(content["fixed"])),
                 Effort(**content["effort"]),
@@ -122,6 +121,12 @@ def _psf_as_dict(psf: PSF) -> dict[str, Any]:
     if isinstance(psf, GaussianPSF):
         return {"kind": "gaussian", "fwhm": psf.fwhm, "truncation": psf.truncation}
     return {"kind": "kernel", "kernel": psf.kernel.tolist(), "pixel_scale": psf.pixel_scale}
+
+
+def _psf_of(content: dict[str, Any]) -> PSF:
+    if content["kind"] == "gaussian":
+        return GaussianPSF(content["fwhm"], content["truncation"])
+    return TabulatedPSF(np.array(content["kernel"]), content["pixel_scale"])
 
 
 _CENTRED = {"center_x": 0.0, "center_y": 0.0}

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
+from darklens.errors import InputError
+
 Parameter = Tensor | float
 
 CORE = 1e-16
@@ -59,8 +61,28 @@ def zeros(x: Tensor, y: Tensor, *parameters: Parameter) -> Tensor:
     return x.new_zeros(torch.broadcast_shapes(x.shape, y.shape, *(torch.as_tensor(spread(p)).shape for p in parameters)))
 
 
+POSITIVE = ("theta_E", "Rs", "Ra", "r_trunc", "r_core", "R_sersic", "sigma")
+"""Parameters that have to be positive."""
+
+
+def check_positive(profile: object) -> None:
+    """Refuse a number that has to be positive and is not; tensors, which may be padding or under optimisation, are not looked at.
+
+    Raises:
+        InputError: naming the profile and the parameter.
+    """
+    for name in POSITIVE:
+        value = getattr(profile, name, None)
+        if isinstance(value, int | float) and not value > 0:
+            raise InputError(f"{type(profile).__name__} with {name} = {value}: it has to be positive; give arcsec")
+
+
 class Mass(ABC):
     """A thin deflector; all angles in arcsec, deflections reduced."""
+
+    def __post_init__(self) -> None:
+        """Check numbers."""
+        check_positive(self)
 
     @abstractmethod
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,6 +104,10 @@ class Mass(ABC):
 
 class Light(ABC):
     """A surface brightness; fluxes in whatever unit the amplitude has, per arcsec^2."""
+
+    def __post_init__(self) -> None:
+        """Check numbers."""
+        check_positive(self)
 
     @abstractmethod
     def intensity(self, x: Tensor, y: Tensor) -> Tensor:

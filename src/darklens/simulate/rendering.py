@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darklens.errors import InputError
 from darklens.simulate.compiled import render_compiled
 from darklens.simulate.instruments import Instrument
+from darklens.simulate.point_sources import point_flux
 from darklens.simulate.sampling import Supersampling, check_supersampling, mean_brightness
 from darklens.simulate.scene import Scene, strength
 
@@ -69,12 +69,13 @@ def render(
         `(B, H, W)` flux per pixel in e-/s.
 
     Raises:
-        InputError: `supersampling` is neither of these, or the scene has point sources.
+        InputError: `supersampling` is neither of these, or there are point sources behind several lens planes.
     """
     check_supersampling(supersampling)
     if scene.point_source:
-        names = ", ".join(type(p).__name__ for p in scene.point_source)
-        raise InputError(f"scene with point sources ({names}): only extended light is rendered; render the scene without them")
+        points = point_flux(scene, instrument, shape).to(device, dtype)
+        extended = replace(scene, point_source=())
+        return points + render(extended, instrument, shape, supersampling=supersampling, dtype=dtype, device=device)
     differentiable = torch.is_grad_enabled() and _needs_gradient(scene)
     if torch.device(device).type == "cpu" and supersampling == 1 and not differentiable:
         fast = render_compiled(scene, instrument, shape, dtype)

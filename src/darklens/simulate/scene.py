@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darklens.lensing import Cosmology, Light, Mass, trace, trace_planes
+from darklens.lensing import Cosmology, Light, Mass, PointSource, trace, trace_planes
 
-Profile = TypeVar("Profile", bound=Mass | Light)
+Profile = TypeVar("Profile", bound=Mass | Light | PointSource)
 Plane = tuple[float, tuple[Mass, ...]]
 """A redshift, and the masses there."""
 
@@ -78,7 +78,7 @@ class Scene:
     rows: tuple[int, ...]
     lens_light: tuple[Light, ...] = ()
     planes: tuple[Plane, ...] = ()
-    point_source: tuple[Light, ...] = ()
+    point_source: tuple[PointSource, ...] = ()
     z_lens: float = 0.5
     z_source: float = 1.0
     cosmology: Cosmology = field(default_factory=Cosmology)
