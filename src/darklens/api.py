@@ -103,6 +103,10 @@ def simulate(
 
         if out is None:
             raise InputError("ray shares the work on a table on disk: give out=FOLDER")
+        if "://" in str(out):
+            raise InputError(f"{out} is a URL, which Table.open does not read: use darklens simulate --ray, or give a folder")
+        if device != "cpu":
+            raise InputError(f"ray renders on the nodes' CPUs, not on device={device!r}: leave one of the two out")
         simulate_on_cluster(configured(preset, instrument=instrument), n, seed=seed, out=str(out), address=ray, force=force)
         return Table.open(out)
     return write(preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force)

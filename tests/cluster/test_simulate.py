@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import darklens
 from darklens.cluster import simulate as module
 from darklens.cluster import simulate_on_cluster
 from darklens.data import Table
@@ -155,6 +156,54 @@ def test_another_table_is_not_continued(cluster, alone, tmp_path):
     (tmp_path / "other" / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match="not a table"):
         on_cluster(tmp_path / "other")
+
+
+def test_files_of_other_people_are_left_alone(cluster, alone, tmp_path):
+    theirs = {"draft.tmp", "part-two-of-thesis.tex", "notes.done"}
+    for name in theirs:
+        (tmp_path / name).write_text("years")
+    with pytest.raises(InputError, match="not a table"):
+        on_cluster(tmp_path)
+    for options in ({"force": True}, {}, {"force": True, "seed": 6}):
+        on_cluster(tmp_path, **options)
+        assert {name for name in theirs if (tmp_path / name).read_text() == "years"} == theirs
+
+
+def test_shards_that_the_driver_does_not_see_are_not_called_done(cluster):
+    with pytest.raises(WorkError, match="as this machine sees it"):
+        on_cluster("memory://no/one/shares")  # every process has its own
+
+
+def test_one_machine_continues_what_a_cluster_began(cluster, alone, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module._State, "finish", lambda self: None)
+        on_cluster(tmp_path / "t")
+    (tmp_path / "t" / "part-00001.parquet.0123abcd.tmp").write_bytes(b"half")
+    simulate(PRESET, N, seed=SEED, out=tmp_path / "t")
+    assert_same(tmp_path / "t", alone)
+
+
+def test_a_cluster_without_a_core_is_not_waited_for(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(module, "PATIENCE", -1)
+    with pytest.raises(WorkError, match="no CPU"):
+        on_cluster(tmp_path / "t")
+
+
+def test_a_local_cluster_listens_on_this_machine_only(tmp_path):
+    code = """
+from darklens.cluster.session import session
+with session("local") as ray:
+    address = ray.get_runtime_context().gcs_address
+    print(address)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("127.0.0.1:"), done.stderr
+
+
+def test_a_gpu_and_a_cluster_are_not_asked_for_together(tmp_path):
+    with pytest.raises(InputError, match="leave one of the two out"):
+        darklens.simulate("model-iii", 3, out=tmp_path / "t", ray="local", device="cuda")
 
 
 def test_a_shard_that_cannot_be_made_says_why_and_keeps_the_others(cluster, alone, tmp_path):

@@ -9,6 +9,7 @@ import typer
 
 from darklens.cli.application import app
 from darklens.cli.shared import Device, Force, Json, count_of, hdu_of, show
+from darklens.errors import InputError
 
 Instrument = Annotated[str | None, typer.Option(help="See the scenes through another instrument; a,b,c gives a band each.")]
 PSFFile = Annotated[Path | None, typer.Option("--psf", help="FITS or .npy file with the point spread function.")]
@@ -108,6 +109,9 @@ def simulate(
             content = summary(table)
         else:
             from darklens.cluster import simulate_on_cluster
+
+            if device != "cpu":
+                raise InputError(f"--ray renders on the nodes' CPUs, not on --device {device}: leave one of the two out")
 
             made = simulate_on_cluster(chosen, count, seed=seed, out=out, address=ray, force=force, progress=advance)
             kept = {k: made[k] for k in ("preset", "seed", "rows", "shape", "classes", "rows_per_shard")}

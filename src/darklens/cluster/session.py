@@ -25,6 +25,8 @@ def session(address: str) -> Iterator[Any]:
     Raises:
         InputError: Ray is not installed, or there is no cluster at the address.
     """
+    if address == "local":  # read when Ray is imported: on the loopback interface only, on Linux as elsewhere
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:
@@ -37,7 +39,7 @@ def session(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         if address == "local":
-            ray.init(address="local", num_cpus=os.cpu_count(), _node_ip_address="127.0.0.1", **quiet)
+            ray.init(address="local", num_cpus=_cores(), _node_ip_address="127.0.0.1", **quiet)
         else:
             ray.init(address=address, **{k: v for k, v in quiet.items() if k != "include_dashboard"})
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -47,6 +49,11 @@ def session(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use: a batch system or taskset may give it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _see(address: str) -> None:

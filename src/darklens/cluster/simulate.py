@@ -16,7 +16,7 @@ from typing import Any
 
 from darklens.cluster.filesystem import Folder
 from darklens.cluster.session import session
-from darklens.data import MANIFEST, same_table
+from darklens.data import MANIFEST, is_ours, same_table
 from darklens.errors import InputError, WorkError
 from darklens.simulate import Preset
 from darklens.simulate.write import check_rows, rows_per_shard, write_rows
@@ -25,6 +25,8 @@ RECEIPT = ".done"
 IN_FLIGHT = 2
 """Shards that wait for each core of the cluster."""
 SECONDS_BETWEEN_MANIFESTS = 5.0
+PATIENCE = 60
+"""Seconds to wait for a cluster that has lost its last core: a batch system may bring another."""
 RETRIES = 10
 """Times that Ray replaces a worker that died, for each shard."""
 
@@ -74,9 +76,14 @@ def simulate_on_cluster(
 def _run(ray: Any, preset: Preset, seed: int, folder: Folder, state: _State, progress: Callable[[int], None]) -> None:
     make = ray.remote(num_cpus=1, max_retries=RETRIES)(_make_shard)
     shared, waiting, flying = ray.put(preset), state.missing(), {}
+    last_seen = time.monotonic()
     try:
         while waiting or flying:
-            cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            cores = int(ray.cluster_resources().get("CPU", 0))
+            last_seen = time.monotonic() if cores else last_seen
+            if time.monotonic() - last_seen > PATIENCE:
+                raise WorkError(f"the cluster has had no CPU for {PATIENCE} s: add a node, then run it again to continue")
+            cores = max(1, cores)
             while waiting and len(flying) < IN_FLIGHT * cores:
                 shard = waiting.pop(0)
                 flying[make.remote(shared, seed, folder, *shard)] = shard
@@ -126,7 +133,7 @@ class _State:
         self.folder, self.shards = folder, shards
         self.manifest = template
         names = folder.names()
-        ours = {name for name in names if name == MANIFEST or name.startswith("part-") or name.endswith(".tmp")}
+        ours = {name for name in names if is_ours(name)}
         if force:
             folder.remove(*sorted(ours))
             names = set()
@@ -134,10 +141,10 @@ class _State:
             old = folder.read_json(MANIFEST)
             same_table(old, template, folder.url)
             self.manifest = old
-        elif names - ours:
+        elif any(not (name in ours and name.endswith(".tmp")) for name in names):
             raise InputError(f"{folder.url} holds something that is not a table: choose another folder or give --force")
         self.done: dict[int, dict[str, Any]] = dict(enumerate(self.manifest["shards"]))
-        for name in sorted(n for n in names if n.endswith(RECEIPT)):
+        for name in sorted(n for n in names & ours if n.endswith(RECEIPT)):
             index = int(name.removeprefix("part-").split(".")[0])
             if index not in self.done and name.removesuffix(RECEIPT) in names:
                 self.done[index] = folder.read_json(name)
@@ -174,6 +181,13 @@ class _State:
         """Declare the table complete and clear the receipts away."""
         if len(self.manifest["shards"]) != len(self.shards):
             raise WorkError(f"{self.folder.url} has {len(self.manifest['shards'])} of {len(self.shards)} shards: run it again")
+        names = self.folder.names()
+        unseen = [shard["file"] for shard in self.manifest["shards"] if shard["file"] not in names]
+        if unseen:
+            raise WorkError(
+                f"{len(unseen)} shards, the first {unseen[0]}, were written but are not in {self.folder.url} as this machine "
+                "sees it: give --out a folder or an object store that all nodes share, with --force"
+            )
         self.manifest["complete"] = True
         self.folder.write_json(MANIFEST, self.manifest)
-        self.folder.remove(*sorted(n for n in self.folder.names() if n.endswith((RECEIPT, ".tmp"))))
+        self.folder.remove(*sorted(n for n in names if is_ours(n) and n.endswith((RECEIPT, ".tmp"))))

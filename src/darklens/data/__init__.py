@@ -9,7 +9,7 @@ from darklens.data.resize import resize_image
 from darklens.data.splits import check_disjoint, fractions_of, split_of
 from darklens.data.table import MANIFEST, Table, class_order
 from darklens.data.tally import Tally
-from darklens.data.writer import TableWriter, same_table
+from darklens.data.writer import TableWriter, is_ours, same_table
 
 __all__ = [
     "LAYOUTS",
@@ -26,6 +26,7 @@ __all__ = [
     "export_table",
     "fractions_of",
     "import_path",
+    "is_ours",
     "load",
     "pairs",
     "read",

@@ -126,14 +126,14 @@ class TableWriter:
             if not resume:
                 raise InputError(f"{self.path} already holds a table: choose another folder or give --force")
             self._continue(old)
-        elif not force and old is None and any(p for p in self.path.iterdir() if p.suffix != TEMPORARY or not _is_ours(p)):
+        elif not force and old is None and any(p for p in self.path.iterdir() if p.suffix != TEMPORARY or not is_ours(p.name)):
             raise InputError(f"{self.path} holds something that is not a table: choose another folder or give --force")
         else:
             (self.path / MANIFEST).unlink(missing_ok=True)
             write_json(self.path / MANIFEST, self._manifest)
         safe = {MANIFEST, *(shard["file"] for shard in self._manifest["shards"])}
         for stray in self.path.iterdir():
-            if _is_ours(stray) and stray.name not in safe:
+            if is_ours(stray.name) and stray.name not in safe:
                 stray.unlink()
 
     def _continue(self, old: dict[str, Any]) -> None:
@@ -355,8 +355,9 @@ def _created_by() -> str:
         return "darklens"
 
 
-def _is_ours(path: Path) -> bool:
-    return re.fullmatch(r"(part-\d{5,}\.parquet|manifest\.json)(\.tmp)?", path.name) is not None
+def is_ours(name: str) -> bool:
+    """Say whether a name in a table's folder is one that darklens gives: shard, receipt of a cluster, manifest, temporary."""
+    return re.fullmatch(r"(part-\d{5,}\.parquet(\.done)?|manifest\.json)((\.[0-9a-f]{8})?\.tmp)?", name) is not None
 
 
 def _plain(value: object) -> object:
