@@ -62,7 +62,7 @@ def test_every_parameter_gets_a_gradient(name):
 
 @every_model
 def test_one_step_along_the_gradient_lowers_the_loss(name):
-    model = build(name, **({"dropout": 0.0} if name == "cnn" else {}))
+    model = build(name, **({"dropout": 0.0} if name in ("cnn", "arcnet") else {}))
     images = rings(6)
     before = loss_of(model, images)
     before.backward()
