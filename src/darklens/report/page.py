@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,13 @@ def _environment() -> jinja2.Environment:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    short = [run.path.resolve().name for run in runs]
-    return short if len(set(short)) == len(short) else [str(run.path) for run in runs]
+    """Name runs by their folders, with as much of the path as it takes to tell them apart."""
+    paths = [run.path.resolve() for run in runs]
+    short = [path.name for path in paths]
+    if len(set(short)) == len(short):
+        return short
+    common = Path(os.path.commonpath(paths))
+    return [str(path.relative_to(common)) for path in paths]
 
 
 def _view(run: Run, name: str) -> dict[str, Any]:

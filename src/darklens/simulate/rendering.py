@@ -8,10 +8,13 @@ differentiable, on any device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from subprocess import CalledProcessError
 
 import numpy as np
 import torch
@@ -27,6 +30,8 @@ CHUNK_PIXELS = 1 << 18
 """Pixels rendered at once: a chunk's temporaries stay in the processor's cache, and memory does not grow with the batch."""
 PADDING = 1.15
 """Most perturbers that a chunk computes for every one that its first system has."""
+
+_log = logging.getLogger("darklens")
 
 
 def pixel_grid(
@@ -77,8 +82,12 @@ def render(
         extended = replace(scene, point_source=())
         return points + render(extended, instrument, shape, supersampling=supersampling, dtype=dtype, device=device)
     differentiable = torch.is_grad_enabled() and _needs_gradient(scene)
-    if torch.device(device).type == "cpu" and supersampling == 1 and not differentiable:
-        fast = render_compiled(scene, instrument, shape, dtype)
+    if supersampling == 1 and not differentiable:
+        fast = None
+        if torch.device(device).type == "cpu":
+            fast = render_compiled(scene, instrument, shape, dtype)
+        elif torch.device(device).type == "cuda" and (on_cuda := triton_renderer()):
+            fast = on_cuda(scene, instrument, shape, dtype, device)
         if fast is not None:
             return fast
     out = torch.empty(len(scene), *shape, dtype=dtype, device=device)
@@ -95,6 +104,21 @@ def render(
         with _one_thread_per_operation() as workers, ThreadPoolExecutor(workers) as pool:
             list(pool.map(fill, chunks))
     return out
+
+
+@functools.cache
+def triton_renderer() -> Callable[..., Tensor | None] | None:
+    """Return the fast path on CUDA; None where triton is missing or cannot compile, which is logged once."""
+    try:
+        from triton.runtime import driver
+
+        driver.active.get_current_device()  # finds out now whether triton has what it needs: a CUDA driver, a C compiler
+
+        from darklens.simulate.render_triton import render_triton
+    except (ImportError, RuntimeError, OSError, CalledProcessError) as error:
+        _log.warning("triton cannot be used (%s), so images on CUDA are rendered in PyTorch, slower; install triton and gcc", error)
+        return None
+    return render_triton
 
 
 def _chunks(scene: Scene, shape: tuple[int, int], supersampling: Supersampling) -> Iterator[np.ndarray]:
