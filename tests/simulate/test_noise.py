@@ -38,10 +38,11 @@ def test_compiled_and_numpy_draw_the_same(monkeypatch, pixels):
     assert np.mean(compiled[0][0] != plain[0][0]) < 1e-3  # a quantile may lie on the edge of a count
     assert np.abs(compiled[0][0] - plain[0][0]).max() <= 1
     for a, b in ((compiled[0][1], plain[0][1]), *zip(*(c for c in (compiled[1], plain[1])), strict=True)):
-        np.testing.assert_allclose(a, b, atol=1e-13)
+        assert np.mean(np.abs(a - b)) < 1e-6  # single against double precision
+        assert np.abs(a - b).max() < 1e-3  # a radius near zero is the root of a small difference
 
 
-@pytest.mark.parametrize("mean", [0.01, 0.3, 5.0, 31.9, 32.0, 60.0, 1e3, 1e6])
+@pytest.mark.parametrize("mean", [0.01, 0.3, 5.0, 9.99, 10.0, 14.0, 60.0, 1e3, 1e6])
 def test_poisson_quantiles_against_scipy(mean):
     p = np.linspace(1e-6, 1 - 1e-6, 20_001)
     ours = poisson_inverse(np.full(p.shape, mean), stats.norm.ppf(p))
@@ -49,7 +50,7 @@ def test_poisson_quantiles_against_scipy(mean):
     assert (stats.poisson.cdf(ours - 1, mean) <= p + 5e-6).all()
 
 
-@pytest.mark.parametrize("mean", [0.01, 0.7, 12.0, 31.0, 33.0, 200.0, 1e4, 1e6])
+@pytest.mark.parametrize("mean", [0.01, 0.7, 5.0, 9.9, 10.0, 33.0, 200.0, 1e4, 1e6])
 def test_poisson_counts_are_poisson(path, mean):
     counts, normal = draw_poisson(row_keys(11, range(64), "test"), np.full((64, 4096), mean))
     counts, normal, n = counts.ravel(), normal.ravel(), counts.size
@@ -62,6 +63,17 @@ def test_poisson_counts_are_poisson(path, mean):
     assert stats.chisquare(found[kept], expected[kept] * found[kept].sum() / expected[kept].sum()).pvalue > 1e-4
     assert stats.kstest(normal, "norm").pvalue > 1e-4
     assert abs(np.corrcoef(counts, normal)[0, 1]) < 4.5 / np.sqrt(n)
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler on this machine")
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda r: type(r).__name__)
+def test_compiled_and_numpy_record_the_same(monkeypatch, recording):
+    flux = np.random.default_rng(1).uniform(-0.01, 0.1, (4, 33, 35)).astype(np.float32)
+    flux *= np.array([0.01, 0.3, 1.0, 100.0], np.float32)[:, None, None]
+    compiled = recording.record(flux, CAMERA, 7, range(4))[0]
+    monkeypatch.setattr(native, "library", lambda source: None)
+    plain = recording.record(flux, CAMERA, 7, range(4))[0]
+    assert np.mean(~np.isclose(compiled, plain, rtol=1e-5, atol=1e-5)) < 2e-3
 
 
 def test_normal_numbers_are_normal_and_independent(path):

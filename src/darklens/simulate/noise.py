@@ -14,7 +14,7 @@ import numpy as np
 
 from darklens.errors import InputError
 from darklens.simulate.instruments import Instrument
-from darklens.simulate.rng import draw_normals, draw_poisson, row_generator, row_keys
+from darklens.simulate.rng import draw_exposure, draw_twice, row_generator, row_keys
 
 Truth = dict[str, np.ndarray]
 
@@ -54,9 +54,8 @@ class Exposure(Recording):
     ) -> tuple[np.ndarray, Truth]:
         """Record sky-subtracted images in e-/s."""
         t, sky = instrument.total_exposure, instrument.sky_per_pixel
-        counts, normal = draw_poisson(row_keys(seed, rows, stream), (flux + sky) * t)
-        counts += normal * (instrument.read_noise * instrument.n_exposures**0.5)
-        return counts / t - sky, {"exposure": np.full(len(flux), t)}
+        read_noise = instrument.read_noise * instrument.n_exposures**0.5
+        return draw_exposure(row_keys(seed, rows, stream), flux, t, sky, read_noise), {"exposure": np.full(len(flux), t)}
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,7 @@ class DeepLenseSimCounts(Recording):
     ) -> tuple[np.ndarray, Truth]:
         """Record images in counts."""
         t = np.array([10.0 ** row_generator(seed, row, f"{stream} exposure").uniform(*self.log10_exposure) for row in rows])
-        keys, per_row = row_keys(seed, rows, stream), t[:, None, None]
-        poisson, background = draw_normals(keys, flux.shape[1:])
-        mean = flux + poisson * np.sqrt(np.maximum(flux, 0.0) / per_row) + background * self.background_rms
-        return draw_poisson(keys, per_row * mean, lane=1)[0], {"exposure": t}
+        return draw_twice(row_keys(seed, rows, stream), flux, t, self.background_rms), {"exposure": t}
 
 
 @dataclass(frozen=True)
@@ -109,9 +105,11 @@ class SkyCountsMinMax(Recording):
         self, flux: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], stream: str = "noise"
     ) -> tuple[np.ndarray, Truth]:
         """Record min-max scaled images."""
-        counts, _ = draw_poisson(row_keys(seed, rows, stream), flux + self.sky)
+        counts = draw_exposure(row_keys(seed, rows, stream), flux, 1.0, self.sky, 0.0)  # less the sky, which the scale takes out
         low, high = counts.min((1, 2), keepdims=True), counts.max((1, 2), keepdims=True)
         if (low == high).any():
-            flat = low[low == high][0]
+            flat = low[low == high][0] + self.sky
             raise InputError(f"image without contrast (every pixel {flat}): a min-max scale needs some; raise the flux")
-        return (counts - low) / (high - low), {}
+        counts -= low
+        counts /= high - low
+        return counts, {}

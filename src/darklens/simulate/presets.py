@@ -100,13 +100,13 @@ class Preset:
         """Render and record one band: `(B, H, W)` float32, and the truth that recording it adds."""
         if not self.lens_light:
             scene = replace(scene, lens_light=())
-        flux = render(scene, instrument, self.shape, supersampling=self.supersampling, device=device).double().cpu().numpy()
+        flux = render(scene, instrument, self.shape, supersampling=self.supersampling, device=device).float().cpu().numpy()
         stream = "noise" if band == 0 else f"noise {band}"
         images, truth = self.recording.record(flux, instrument, scene.seed, scene.rows, stream)
         for artefact in self.artefacts:
             images, more = artefact.apply(images, flux, instrument, scene.seed, scene.rows, band)
             truth |= more
-        return images.astype(np.float32), truth
+        return images.astype(np.float32, copy=False), truth
 
     def with_artefacts(self, *artefacts: Artefact) -> Preset:
         """Return the preset with artefacts in its images.
