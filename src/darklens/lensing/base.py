@@ -61,7 +61,7 @@ def zeros(x: Tensor, y: Tensor, *parameters: Parameter) -> Tensor:
     return x.new_zeros(torch.broadcast_shapes(x.shape, y.shape, *(torch.as_tensor(spread(p)).shape for p in parameters)))
 
 
-POSITIVE = ("theta_E", "Rs", "Ra", "r_trunc", "r_core", "R_sersic", "sigma")
+POSITIVE = ("theta_E", "Rs", "Ra", "Rb", "r_trunc", "r_core", "R_sersic", "sigma", "theta_v", "half_length")
 """Parameters that have to be positive."""
 
 
