@@ -27,8 +27,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 INTRODUCTION = (
     "Made by `make results` from `docs/results.json`; nothing is typed by hand. Brackets are 95% bootstrap intervals of the test",
-    "images; one seed each. `public-model-*` are files of the public DeepLenseSim scripts, `official-common-test` official images of",
-    "that data set: neither made by darklens, and never trained on.",
+    "images; one seed each. `public-model-*` are files of the public DeepLenseSim scripts, `official-common-test` official images",
+    "of that data set: neither made by darklens, and never trained on.",
 )
 TITLES = {
     "model-i": "Model I (noise drawn twice, as published)",
