@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from darklens.lensing import EPL, SIE, SIS, PointMass, PointMasses, Sersic, SersicEllipse, Vortex
+from darklens.lensing import EPL, NFW, SIE, SIS, TNFW, PointMass, PointMasses, PseudoJaffe, Sersic, SersicEllipse, Vortex
 
 X, Y = torch.meshgrid(
     torch.linspace(-1.9, 2.0, 12, dtype=torch.float64), torch.linspace(-2.1, 1.7, 9, dtype=torch.float64), indexing="xy"
@@ -111,3 +111,14 @@ def test_a_round_sersic_ellipse_is_a_circle():
 def test_an_ellipticity_beyond_one_stays_finite():
     for e in (1.0, 1.3):
         assert torch.isfinite(SersicEllipse(1.0, 0.4, 1.0, e, 0.0).intensity(X, Y)).all()
+
+
+def test_a_truncation_far_out_leaves_an_nfw_halo():
+    whole = deflection(NFW(0.8, 0.4))
+    errors = [float((deflection(TNFW(0.8, 0.4, r)) - whole).abs().max()) for r in (1e2, 1e3, 1e4)]
+    assert errors[0] < 1e-3
+    assert all(far > 30 * near for far, near in pairwise(errors))  # as r_trunc^-2, but for a logarithm
+
+
+def test_a_pseudo_jaffe_sphere_without_core_and_edge_is_isothermal():
+    assert torch.allclose(deflection(PseudoJaffe(1.2 / 2e-6, 1e-6, 1e6)), deflection(SIS(1.2)), atol=1e-3)
