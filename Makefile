@@ -36,6 +36,7 @@ results: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.render
+	$(BIN)/python -m benchmarks.fit
 	$(BIN)/python -m benchmarks.common_test_statistics
 
 clean:
