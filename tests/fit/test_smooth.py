@@ -192,3 +192,7 @@ def test_noise_map_as_observatories_deliver_it():
     fit = fit_images(table.images()[:, 0], pixel_scale=0.08, psf=GaussianPSF(0.08), noise=NoiseMap(sigma), model=model)
     assert fit.converged.all()
     assert isinstance(plan_for("common-test").noise, SkyCounts)
+
+
+def test_an_image_without_a_lens_does_not_converge():
+    assert not darklens.fit(np.ones((64, 64), np.float32), "euclid-vis").converged.any()

@@ -263,6 +263,6 @@ def _take(state: State, other: State, rows: np.ndarray, better: np.ndarray) -> N
 def _result(images: Images, model: LensModel, state: State, dof: np.ndarray, device: str) -> SmoothFit:
     last = normal_equations(images, model, state.which, state.parameters, full=True, device=device)
     residual = (images.data - last.model) * np.sqrt(last.weights)
-    return SmoothFit(
-        model.free, state.parameters, covariance(last.A), last.model, residual, last.cost / dof, state.converged, state.iterations
-    )
+    errors = covariance(last.A)
+    converged = state.converged & np.isfinite(errors).all((1, 2))  # a parameter without a trace in the image has not been found
+    return SmoothFit(model.free, state.parameters, errors, last.model, residual, last.cost / dof, converged, state.iterations)
