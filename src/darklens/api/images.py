@@ -1,0 +1,66 @@
+"""Images: simulated, or read from wherever they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darklens.errors import InputError
+
+if TYPE_CHECKING:
+    from darklens.data import Table
+
+
+def simulate(
+    preset: str,
+    n: int,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    instrument: str | None = None,
+    device: str = "cpu",
+    ray: str | None = None,
+    force: bool = False,
+) -> Table:
+    """Simulate n images of a preset, in memory or (with `out`) on disk.
+
+    Args:
+        preset: its name.
+        n: images over all classes.
+        seed: every row is a function of (seed, row).
+        out: folder of the table.
+        instrument: see the scenes through another instrument.
+        device: where to render.
+        ray: share the work on a Ray cluster: "local", "auto" or HOST:PORT of its head; `out` is a folder that all nodes see.
+        force: replace what is in `out`.
+
+    Raises:
+        InputError: unknown preset or instrument, `out` holds something else, or no cluster.
+    """
+    from darklens.simulate import simulate as write
+
+    if ray is not None:
+        from darklens.cluster import simulate_on_cluster
+        from darklens.data import Table
+        from darklens.simulate import configured
+
+        if out is None:
+            raise InputError("ray shares the work on a table on disk: give out=FOLDER")
+        if "://" in str(out):
+            raise InputError(f"{out} is a URL, which Table.open does not read: use darklens simulate --ray, or give a folder")
+        if device != "cpu":
+            raise InputError(f"ray renders on the nodes' CPUs, not on device={device!r}: leave one of the two out")
+        simulate_on_cluster(configured(preset, instrument=instrument), n, seed=seed, out=str(out), address=ray, force=force)
+        return Table.open(out)
+    return write(preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force)
+
+
+def load(path: str | Path, **options: Any) -> Table:
+    """Open a table, or read anything that darklens reads (`.npy` trees, FITS, ...) into one in memory.
+
+    Raises:
+        InputError: nothing readable at the path.
+    """
+    from darklens.data import load as read
+
+    return read(path, **options)
