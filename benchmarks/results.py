@@ -1,142 +1,153 @@
 """The results of the project as data: `docs/results.json` from run folders, and `docs/results.md` from that.
 
-    python -m benchmarks.results [RUN ...]          (make results: every finished run below runs/)
+    python -m benchmarks.results [RUN ...]                            (make results: every finished run below runs/)
+    python -m benchmarks.results --run [--budget 5m] [BLOCK ...]      train first what the blocks lack, in order, then collect
+    python -m benchmarks.results --list [BLOCK ...]                   the commands that --run would carry out
 
-A run gives one row for its own test split and one for each evaluation on other data. Rows of runs that are not there any more are
-kept; a row is replaced by a newer one of the same block, model and data.
+A run gives one row for its own test split and one for each evaluation on other data. Besides runs, rows that scripts left in
+runs/rows/ and the bounds of `darklens limit` in runs/limits/ are collected. Everything is resumable: a finished run is not trained
+again, and a half-finished one is continued.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
+import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmarks.result_page import page
+from benchmarks.result_rows import (
+    OWN,
+    Row,
+    found_runs,
+    limit_rows,
+    merge,
+    paired,
+    rows_of,
+    script_rows,
+    seeds_first,
+    with_seeds,
+)
 from darklens.files import write_atomic, write_json
-from darklens.runs import RECIPE, Evaluation, Run
+from darklens.recipes import load
+from darklens.runs import RECIPE, Run, shipped
 
 ROOT = Path(__file__).parents[1]
+RUNS = ROOT / "runs"
 DATA, PAGE = ROOT / "docs" / "results.json", ROOT / "docs" / "results.md"
-HEADLINE = {"accuracy": "accuracy", "auc_macro": "macro AUC", "average_precision": "macro AP", "loss": "log loss", "ece": "ECE"}
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "model-i": {"accuracy": 0.9673, "auc_macro": 0.9955, "by": "CoAtNet-nano, pretrained; 150x150, 30,000 images a class"},
-    "model-ii": {"accuracy": 0.99987, "by": "EfficientFormer-L3; 14,998 of 15,000"},
-    "model-iii": {"accuracy": 0.99993, "by": "CoaT-lite-small; 14,999 of 15,000"},
-    "common-test": {"accuracy": 0.9712, "auc_macro": 0.9975, "by": "HybridFNO 14M, 8x test-time augmentation"},
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training that the table wants: a recipe with changed settings, into `runs/NAME`."""
+
+    recipe: str
+    settings: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return RUNS / (self.name or self.recipe)
+
+    def command(self, budget: str | None) -> list[str]:
+        """Return the arguments of `darklens`."""
+        changed = [part for setting in self.settings for part in ("--set", setting)]
+        limit = ["--budget", budget] if budget else []
+        return ["train", self.recipe, *changed, "--out", str(self.out.relative_to(ROOT)), *limit]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all networks of the recipe have a finished run, or all its seeds have."""
+        networks = load(self.recipe, list(self.settings)).single()
+        folders = [self.out] if len(networks) == 1 else [self.out / one.model.name for one in networks]
+        if (self.out / "seed-0").is_dir():
+            folders = [place.parent for place in self.out.glob(f"seed-*/**/{RECIPE}")]
+        return all((folder / RECIPE).is_file() and Run.open(folder).complete for folder in folders)
+
+
+def _published(recipe: str) -> Step:
+    return Step(recipe, ("as_published=true",), f"{recipe}-as-published")
+
+
+PLAN: dict[str, tuple[Step, ...]] = {
+    "model-iii": (Step("model-iii-arcnet"), Step("model-iii-zoo")),
+    "model-iii-noisy": (Step("model-iii-noisy-arcnet"), Step("model-iii-noisy-zoo")),
+    "model-ii-noisy": (Step("model-ii-noisy-arcnet"), Step("model-ii-noisy-zoo")),
+    "common-test": (Step("common-test-arcnet"), Step("common-test-zoo")),
+    "model-i": (Step("model-i-resnet18"),),
+    "model-ii": (Step("model-ii-resnet18"),),
+    "binary": (Step("binary-leak"), Step("binary-leak", ("data.leak=false",), "binary-leak-off")),
+    "lessons": (Step("dropout-cnn-3class"), _published("dropout-cnn-3class")),
+    "published-lengths": (
+        *(Step(f"model-iii-{name}") for name in ("cnn", "resnet18-published", "efficientnet-b0", "vit", "cvt", "lensformer")),
+        *(_published(f"model-iii-{name}") for name in ("cnn", "resnet18-published", "efficientnet-b0", "vit", "cvt", "lensformer")),
+        *(Step(f"model-iii-lenspinn-{size}") for size in ("small", "large")),
+        Step("common-test-resnet18"),
+        *(Step(f"common-test-pi-resnet18{kind}") for kind in ("", "-published", "-gradient")),
+        Step("common-test-resnet18-finetuned"),
+        Step("binary-substructure"),
+        Step("binary-substructure", ("data.leak=true",), "binary-substructure-leaked"),
+    ),
 }
-INTRODUCTION = (
-    "Made by `make results` from `docs/results.json`; nothing is typed by hand. Brackets are 95% bootstrap intervals of the test",
-    "images; one seed each. `public-model-*` are files of the public DeepLenseSim scripts, `official-common-test` official images",
-    "of that data set: neither made by darklens, and never trained on.",
-)
-TITLES = {
-    "model-i": "Model I (noise drawn twice, as published)",
-    "model-ii": "Model II (noise-free, as published)",
-    "model-iii": "Model III (noise-free, as published)",
-    "model-ii-noisy": "Model II scenes with noise",
-    "model-iii-noisy": "Model III scenes with noise",
-    "common-test": "Common test (no / sphere / vort)",
-    "binary": "Substructure or none",
-}
+"""What `--run` trains; `published-lengths` needs a GPU and is left out unless it is named."""
 
 
-def rows_of(run: Run) -> list[dict[str, Any]]:
-    """Return the rows of a run: its own test split, then its evaluations on other data."""
-    block = "binary" if run.model["single_logit"] else (run.data or {}).get("preset") or "other"
-    return [_row(run, run, block, "own test split")] + [_row(run, e, block, e.name) for e in run.evaluations if e.metrics]
+def steps_of(blocks: list[str]) -> list[Step]:
+    """Return the trainings of blocks, of all but the published lengths by default."""
+    return [step for block in blocks or [b for b in PLAN if b != "published-lengths"] for step in PLAN[block]]
 
 
-def _row(run: Run, place: Evaluation, block: str, data: str) -> dict[str, Any]:
-    made, metrics = run.provenance or {}, place.metrics or {}
-    kept = {key: metrics[key] for key in (*HEADLINE, "auc") if key in metrics}
-    rates = [row["images_per_s"] for row in run.history]
-    return {
-        "block": block,
-        "model": run.model["name"],
-        "recipe": run.recipe["name"],
-        "data": data,
-        "metrics": kept,
-        "published": PUBLISHED.get(block),
-        "parameters": made.get("parameters"),
-        "images_per_s": {
-            "train": round(sum(rates) / len(rates), 1) if rates else None,
-            "predict": made.get("predict_images_per_s"),
-        },
-        "seeds": 1,
-        "seed": made.get("seed"),
-        "training_images": run.data["splits"]["train"]["rows"] if run.data else None,
-        "budget": f"{made['training_seconds'] / 60:.0f} min" if "training_seconds" in made else None,
-        "command": made.get("command"),
-        "commit": made.get("commit"),
-        "machine": _machine(made.get("machine") or {}),
-        "date": made.get("date"),
-    }
+def run_missing(steps: list[Step], budget: str | None) -> bool:
+    """Train what is not finished, one after the other; returns False if one failed, and the others are trained all the same."""
+    good = True
+    for step in steps:
+        if step.finished:
+            print(f"{step.out.relative_to(ROOT)} is finished", flush=True)
+            continue
+        arguments = step.command(budget)
+        print(f"darklens {shlex.join(arguments)}", flush=True)
+        good &= subprocess.run([sys.executable, "-m", "darklens", *arguments], cwd=ROOT).returncode == 0
+    return good
 
 
-def _machine(machine: dict[str, Any]) -> str:
-    return f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('accelerator') or 'no GPU'}"
-
-
-def merge(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return all rows, newer ones in place of older ones of the same block, recipe, model and data, in a fixed order."""
-    keyed = {(r["block"], r["recipe"], r["model"], r["data"]): r for r in [*old, *new]}
-    order = list(TITLES)
-    return sorted(
-        keyed.values(), key=lambda r: (order.index(r["block"]) if r["block"] in order else 99, r["recipe"], r["model"], r["data"])
-    )
-
-
-def page(rows: list[dict[str, Any]]) -> str:
-    """Return the Markdown page."""
-    lines = ["# Results", "", *INTRODUCTION, ""]
-    for block in dict.fromkeys(row["block"] for row in rows):
-        members = [row for row in rows if row["block"] == block]
-        lines += [f"## {TITLES.get(block, block)}", ""]
-        lines += [
-            "| recipe, model | tested on | n | " + " | ".join(HEADLINE.values()) + " | trained on | time |",
-            "|---" * (5 + len(HEADLINE)) + "|",
-        ]
-        for row in members:
-            cells = [_number(row["metrics"].get(key)) for key in HEADLINE]
-            n = row["metrics"]["accuracy"]["n"]
-            lines.append(
-                f"| {row['recipe']}, {row['model']} | {row['data']} | {n:,} | "
-                + " | ".join(cells)
-                + f" | {row['training_images']:,} | {row['budget']} |"
-            )
-        published = members[0]["published"]
-        if published:
-            known = ", ".join(f"{HEADLINE[k]} {v}" for k, v in published.items() if k in HEADLINE)
-            lines += ["", f"Best published: {known} ({published['by']})."]
-        lines += [
-            "",
-            *[f"- `{c}` ({m}, commit {str(h)[:10]}, {str(d)[:10]})" for c, m, h, d in dict.fromkeys(_origin(r) for r in members)],
-            "",
-        ]
-    return "\n".join(lines)
-
-
-def _origin(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    return row["command"], row["machine"], row["commit"], row["date"]
-
-
-def _number(number: dict[str, Any] | None) -> str:
-    if not number or number["value"] is None:
-        return "-"
-    return f"{number['value']:.4f} [{number['low']:.4f}, {number['high']:.4f}]"
+def collect(runs: list[Run], old: list[Row]) -> list[Row]:
+    """Return all rows: of these runs, of the shipped ones, of other scripts, of bounds, and the old ones whose runs are gone."""
+    differences = paired(runs, old)
+    new = []
+    for run in seeds_first(runs):
+        rows = with_seeds(run, rows_of(run))
+        new += [row | ({"paired": differences.get(str(run.path))} if row["data"] == OWN else {}) for row in rows]
+    new += [row for name in shipped() for row in rows_of(Run.open(name), "shipped")]
+    return merge(old, [*new, *script_rows(RUNS / "rows"), *limit_rows(RUNS / "limits")])
 
 
 def main(arguments: list[str]) -> int:
-    """Collect the rows and write both files."""
-    folders = [Path(a) for a in arguments] or sorted(p.parent for p in (ROOT / "runs").rglob(RECIPE))
-    runs = [Run.open(folder) for folder in folders]
-    new = [row for run in runs if run.complete and not run.recipe.get("tiny") for row in rows_of(run)]
-    rows = merge(json.loads(DATA.read_text()) if DATA.is_file() else [], new)
+    """Train what is missing where that is asked for, collect the rows and write both files."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="run folders; with --run or --list, blocks")
+    parser.add_argument("--run", action="store_true", help="train what is missing first")
+    parser.add_argument("--list", action="store_true", help="print the commands of --run and stop")
+    parser.add_argument("--budget", help="time of each training, for example 5m")
+    asked = parser.parse_args(arguments)
+    if (asked.run or asked.list) and (strange := set(asked.names) - set(PLAN)):
+        parser.error(f"unknown block {', '.join(sorted(strange))}: choose from {', '.join(PLAN)}")
+    if asked.list:
+        print(
+            "\n".join(f"darklens {shlex.join(step.command(asked.budget))}" for step in steps_of(asked.names) if not step.finished)
+        )
+        return 0
+    good = not asked.run or run_missing(steps_of(asked.names), asked.budget)
+    runs = found_runs(RUNS) if asked.run or not asked.names else [Run.open(name) for name in asked.names]
+    rows = collect(runs, json.loads(DATA.read_text()) if DATA.is_file() else [])
     write_json(DATA, rows)
     write_atomic(PAGE, page(rows))
-    print(f"{len(new)} rows from {len(runs)} runs, {len(rows)} rows in {DATA.relative_to(ROOT)}")
-    return 0
+    print(f"{len(rows)} rows in {DATA.relative_to(ROOT)}, {len(runs)} runs collected")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

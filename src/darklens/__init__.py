@@ -11,7 +11,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from darklens.api import TrainedRun, calibrate, compare, demo, evaluate, fit, load, open_run, report, simulate, train
+    from darklens.api import (
+        TrainedRun,
+        adapt,
+        calibrate,
+        card,
+        compare,
+        demo,
+        ensemble,
+        evaluate,
+        export,
+        fit,
+        limit,
+        load,
+        open_run,
+        report,
+        simulate,
+        train,
+    )
     from darklens.data import Table
     from darklens.errors import DarklensError, InputError, WorkError
     from darklens.runs import Run
@@ -19,7 +36,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    **dict.fromkeys(("TrainedRun", "calibrate", "compare", "demo", "load", "open_run"), "darklens.api"),
+    **dict.fromkeys(
+        ("TrainedRun", "adapt", "calibrate", "card", "compare", "demo", "ensemble", "export", "limit", "load", "open_run"),
+        "darklens.api",
+    ),
     **dict.fromkeys(("DarklensError", "InputError", "WorkError"), "darklens.errors"),
     "Run": "darklens.runs",
     "Table": "darklens.data",
@@ -32,11 +52,16 @@ __all__ = [
     "Table",
     "TrainedRun",
     "WorkError",
+    "adapt",
     "calibrate",
+    "card",
     "compare",
     "demo",
+    "ensemble",
     "evaluate",
+    "export",
     "fit",
+    "limit",
     "load",
     "open_run",
     "report",

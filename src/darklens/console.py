@@ -61,6 +61,21 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     stdout.print(drawn)
 
 
+def markdown(text: str, drawn: str | None = None) -> None:
+    """Print Markdown on stdout: rendered on a terminal, as it is on a pipe.
+
+    Args:
+        text: what a pipe gets.
+        drawn: what a terminal gets; `text` by default.
+    """
+    if not stdout.is_terminal:
+        sys.stdout.write(text)
+        return
+    from rich.markdown import Markdown
+
+    stdout.print(Markdown(text if drawn is None else drawn, hyperlinks=False), soft_wrap=False)
+
+
 def metrics_table(title: str, named: dict[str, dict]) -> None:
     """Print headline metrics with their intervals, one column a run."""
     from darklens.evaluate.wording import format_interval

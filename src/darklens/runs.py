@@ -8,11 +8,15 @@
       model.json            what the weights are: architecture, classes, image shape, normalisation
       weights.safetensors   the best, judged on validation; last.safetensors the last epoch's
       state/                what resuming needs
-      calibration.json      temperature, fitted on validation
+      calibration.json      temperature, fitted on validation, and what conformal sets of some coverages need
+      validation.safetensors  logits and labels of the validation images, for conformal sets of any coverage and for ensembles
+      novelty.json          thresholds beyond which an image is unlike the training images; novelty.safetensors what those are like
       metrics.json          on the test split, each with its 95% interval
       predictions.parquet   id, label, and one probability column per class
       figures/              pictures, and figures.json with their titles, captions and alt texts
       evaluations/NAME/     the same four (data, metrics, predictions, figures) on other data
+
+A few runs come with darklens; they go by the name `MODEL:PRESET`, and what is computed with them is written where the user stands.
 
 JSON, CSV, Parquet and safetensors only; files are written whole or not at all.
 """
@@ -30,15 +34,44 @@ from typing import Any
 import numpy as np
 import yaml
 
-from darklens.errors import InputError
+from darklens.errors import InputError, unknown
 from darklens.files import read_json, write_atomic, write_json
 
 RECIPE, WEIGHTS, LAST, MODEL = "recipe.yaml", "weights.safetensors", "last.safetensors", "model.json"
+SEEDS = "seeds.json"
+"""What stands beside the runs of one recipe with several seeds."""
+VALIDATION, NOVELTY = "validation.safetensors", "novelty.safetensors"
+HUB_WEIGHTS = "model.safetensors"
+"""What `WEIGHTS` are called in a folder for a model hub, which is a run folder otherwise."""
 OWN = (
     *(RECIPE, WEIGHTS, LAST, MODEL, "provenance.json", "data.json", "history.csv", "calibration.json", "metrics.json"),
-    *("predictions.parquet", "report.html", "state", "figures", "evaluations"),
+    *("predictions.parquet", "report.html", "state", "figures", "evaluations", VALIDATION, NOVELTY, "novelty.json"),
 )
 """Everything that a run folder consists of."""
+SHIPPED = Path(__file__).parent / "shipped"
+"""Runs that come with darklens, as MODEL/PRESET: without figures, predictions and state, and never written to."""
+
+
+def shipped() -> list[str]:
+    """Return the names of the runs that come with darklens, `MODEL:PRESET`."""
+    return sorted(f"{recipe.parent.parent.name}:{recipe.parent.name}" for recipe in SHIPPED.glob(f"*/*/{RECIPE}"))
+
+
+def locate(reference: str | Path) -> Path:
+    """Return the folder of a run: the reference itself where there is such a folder, else the shipped run of that name.
+
+    Raises:
+        InputError: neither.
+    """
+    path, name = Path(reference), str(reference)
+    if path.exists() or name.count(":") != 1 or "/" in name:
+        return path
+    known = shipped()
+    if name in known:
+        return SHIPPED.joinpath(*name.split(":"))
+    if not known:
+        raise InputError(f"unknown run {name!r}: no run comes with this copy of darklens; give the folder of a run")
+    raise unknown("shipped run", name, known)
 
 
 def _read_json(path: Path) -> Any:
@@ -104,7 +137,16 @@ class Evaluation:
 
 
 class Run(Evaluation):
-    """A run folder."""
+    """A run folder.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path = Path(path)
+        self.shipped = path.parent.parent == SHIPPED
+        super().__init__(path, f"{path.parent.name}:{path.name}" if self.shipped else None)
 
     @classmethod
     def create(cls, path: str | Path, recipe: dict, *, force: bool = False) -> Run:
@@ -138,10 +180,16 @@ class Run(Evaluation):
     def open(cls, path: str | Path) -> Run:
         """Open an existing run.
 
+        Args:
+            path: its folder, or the name of a run that comes with darklens, `MODEL:PRESET`.
+
         Raises:
-            InputError: the folder is no run.
+            InputError: the folder is no run, or no run of that name is shipped.
         """
-        path = Path(path)
+        path = locate(path)
+        if not (path / RECIPE).is_file() and (path / SEEDS).is_file():
+            found = ", ".join(str(run) for run in _seed_folders(path)) or "none is begun yet"
+            raise InputError(f"{path} holds one training with several seeds ({found}): give one of these runs")
         if not (path / RECIPE).is_file():
             raise InputError(f"{path} is not a run (it has no {RECIPE}): give the folder that darklens train wrote")
         return cls(path)
@@ -177,14 +225,19 @@ class Run(Evaluation):
         return _read_json(self.path / "calibration.json")
 
     @property
+    def novelty(self) -> dict | None:
+        """`novelty.json`: thresholds, what they were set on, and the false alarms on the test split."""
+        return _read_json(self.path / "novelty.json")
+
+    @property
     def weights(self) -> Path:
         """Path of the best weights.
 
         Raises:
             InputError: the training has not written any yet.
         """
-        path = self.path / WEIGHTS
-        if not path.is_file():
+        path = next((p for p in (self.path / WEIGHTS, self.path / HUB_WEIGHTS) if p.is_file()), None)
+        if path is None:
             raise InputError(f"{self.path} has no {WEIGHTS}: the training is not finished; continue it with --resume")
         return path
 
@@ -211,14 +264,23 @@ class Run(Evaluation):
         write_atomic(self.path / "history.csv", buffer.getvalue())
 
     @property
+    def evaluations_folder(self) -> Path:
+        """Where evaluations on other data lie: in the run, or where we stand, `evaluations/MODEL-PRESET`, for a shipped one."""
+        return Path("evaluations") / self.name.replace(":", "-") if self.shipped else self.path / "evaluations"
+
+    @property
     def evaluations(self) -> list[Evaluation]:
         """Evaluations on other data, by name."""
-        folder = self.path / "evaluations"
+        folder = self.evaluations_folder
         return [Evaluation(p) for p in sorted(folder.iterdir()) if p.is_dir()] if folder.is_dir() else []
 
     def evaluation(self, name: str) -> Evaluation:
         """Return the folder of an evaluation on other data, which need not exist yet."""
-        return Evaluation(self.path / "evaluations" / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "data"))
+        return Evaluation(self.evaluations_folder / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "data"))
+
+
+def _seed_folders(path: Path) -> list[Path]:
+    return sorted((p for p in path.glob("seed-*") if p.is_dir()), key=lambda p: (len(p.name), p.name))
 
 
 def _differing(old: dict, new: dict, prefix: str = "") -> str:

@@ -1,5 +1,7 @@
 """What every architecture owes its users, over the whole of MODELS."""
 
+import inspect
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,10 +16,27 @@ PARAMETERS = {
     "resnet18": 11_171_779,
     "pi-resnet18-published": 11_171_779 + 7 * 7 * 64,
     "pi-resnet18": 11_171_779 + 7 * 7 * 64 + 28_794,
-    "arcnet": 105_387,
+    "arcnet": 105_771,
+    "vit": 13_395_203,
+    "cvt": 13_093_869,
+    "lensformer": 13_236_421,
+    "lensformer-published": 13_236_421,
+    "lenspinn-large": 14_563_726 - 942_337,  # less the block that the published code never calls
+    "lenspinn-small": 7_173_654 - 942_337,
+    "dropout-cnn": 2_488_003,
+    "efficientnet-b0": 4_010_815,
+    "swin": 6_897_117,
+    "convnext": 4_847_283,
+    "coatnet": 14_673_363,
 }
+SILENT = {"lensformer-published": ("network.encoder.",)}  # what no gradient reaches: the defect that was published
 SHAPES = [(1, 64, 64), (3, 64, 64), (1, 150, 150), (1, 64, 80)]
+HEAVY = {"cvt", "coatnet", "swin", "convnext", "efficientnet-b0", "lenspinn-large", "lenspinn-small", "pi-resnet18-published"}
+"""Networks whose costlier tests are left to make test-all."""
 every_model = pytest.mark.parametrize("name", MODELS)
+every_light_model = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in MODELS]
+)
 
 
 def rings(batch: int, bands: int = 1, height: int = 64, width: int = 64, seed: int = 0) -> torch.Tensor:
@@ -57,24 +76,25 @@ def test_every_parameter_gets_a_gradient(name):
     model = build(name)
     loss_of(model, rings(6)).backward()
     silent = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
-    assert silent == []
+    assert silent == [key for key, _ in model.named_parameters() if key.startswith(SILENT.get(name, ("nothing",)))]
 
 
-@every_model
+@every_light_model
 def test_one_step_along_the_gradient_lowers_the_loss(name):
-    model = build(name, **({"dropout": 0.0} if name in ("cnn", "arcnet") else {}))
+    options = inspect.signature(MODELS[name]).parameters
+    model = build(name, **{option: 0.0 for option in ("dropout", "drop_path") if option in options})
     images = rings(6)
     before = loss_of(model, images)
     before.backward()
-    gradients = [value.grad for value in model.parameters()]
-    step = 1e-3 / torch.nn.utils.get_total_norm(gradients)
+    taught = [value for value in model.parameters() if value.grad is not None]
+    step = 1e-3 / torch.nn.utils.get_total_norm([value.grad for value in taught])
     with torch.no_grad():
-        for value, gradient in zip(model.parameters(), gradients, strict=True):
-            value -= step * gradient
+        for value in taught:
+            value -= step * value.grad
     assert loss_of(model, images) < before
 
 
-@every_model
+@every_light_model
 @pytest.mark.parametrize("bands", [1, 3])
 def test_saved_weights_give_identical_logits(name, bands, tmp_path):
     images = rings(4, bands)
@@ -87,7 +107,7 @@ def test_saved_weights_give_identical_logits(name, bands, tmp_path):
         assert torch.equal(other.eval()(images), model.eval()(images))
 
 
-@every_model
+@every_light_model
 def test_an_image_is_judged_alone(name):
     images = rings(5)
     model = build(name)
@@ -98,7 +118,7 @@ def test_an_image_is_judged_alone(name):
     assert torch.allclose(together, alone, atol=1e-5, rtol=1e-4)
 
 
-@every_model
+@every_light_model
 def test_bfloat16_autocast_agrees_with_float32(name):
     images = rings(6)
     model = build(name)
@@ -112,16 +132,16 @@ def test_bfloat16_autocast_agrees_with_float32(name):
     assert torch.allclose(rounded.float(), exact, atol=0.05 * exact.abs().max().item())
 
 
-@every_model
+@every_light_model
 def test_gradient_is_finite_under_autocast_and_channels_last(name):
     model = build(name).to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         loss = loss_of(model, rings(6).to(memory_format=torch.channels_last))
     loss.backward()
-    assert all(value.grad.isfinite().all() for value in model.parameters())
+    assert all(value.grad.isfinite().all() for value in model.parameters() if value.grad is not None)
 
 
-@every_model
+@every_light_model
 def test_weights_follow_the_seed_and_leave_the_global_state(name):
     state = torch.random.get_rng_state()
     weights = [build(name, seed=seed).state_dict() for seed in (7, 7, 8)]
@@ -132,13 +152,13 @@ def test_weights_follow_the_seed_and_leave_the_global_state(name):
     assert any(not torch.equal(weights[0][key], weights[2][key]) for key in weights[0])
 
 
-@every_model
+@every_light_model
 def test_training_step_is_repeatable_bitwise(name):
     gradients = []
     for _ in range(2):
         model = build(name).eval()
         loss_of(model, rings(4)).backward()
-        gradients.append([value.grad for value in model.parameters()])
+        gradients.append([value.grad for value in model.parameters() if value.grad is not None])
     assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
 
 
@@ -152,7 +172,8 @@ def test_summary_is_one_line(name):
 def test_first_convolution_sees_the_bands(name):
     convolution = first_convolution(build(name, bands=3))
     assert isinstance(convolution, nn.Conv2d)
-    assert convolution.in_channels == 3 + name.startswith("pi-")
+    shifted = 5 if name.startswith("lensformer") else 1  # each band and its four shifts
+    assert convolution.in_channels == 3 * shifted + name.startswith("pi-")
 
 
 @every_model

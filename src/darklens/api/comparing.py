@@ -27,7 +27,7 @@ def compare(runs: Iterable[str | Path | Run], *, on: str | None = None) -> dict:
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
     if len(opened) < 2:
         raise InputError(f"{len(opened)} run given: a comparison needs at least 2")
-    places = {run.path.resolve().name: (run.evaluation(on) if on else run) for run in opened}
+    places = {run.path.resolve().name if not run.shipped else run.name: (run.evaluation(on) if on else run) for run in opened}
     if len(places) < len(opened):
         places = {str(run.path): (run.evaluation(on) if on else run) for run in opened}
     named = {}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darklens.errors import InputError
 from darklens.runs import Run
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from darklens.train.answers import Judge
     from darklens.train.predictor import Predictor
 
 
@@ -53,16 +55,41 @@ class TrainedRun(Run):
 
 
 def open_run(path: str | Path) -> TrainedRun:
-    """Open the folder of a training.
+    """Open the folder of a training, or a run that comes with darklens, by its name `MODEL:PRESET`.
 
     Raises:
-        InputError: the folder is no run.
+        InputError: the folder is no run, or no run of that name is shipped.
     """
     return TrainedRun(Run.open(path).path)
 
 
+def ensemble(
+    runs: Iterable[str | Path | Run], *, device: str = "auto", symmetries: bool | None = None, coverage: float | None = None
+) -> Judge:
+    """Return several runs that answer as one: `darklens.ensemble([...]).probabilities(images)`.
+
+    Args:
+        runs: runs, their folders, or names of shipped ones; a single one answers alone.
+        device: where to compute.
+        symmetries: average over the symmetries of the square; None does what each run was trained for.
+        coverage: fraction of the conformal sets that hold the true class; 0.9 by default.
+
+    Raises:
+        InputError: a folder is no run, or the runs differ in classes or shape.
+    """
+    from darklens.train.ensemble import Ensemble
+    from darklens.train.predictor import COVERAGE, Predictor
+
+    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    asked = COVERAGE if coverage is None else coverage
+    members = [Predictor(run, device, symmetries=symmetries, coverage=asked) for run in opened]
+    if coverage is not None and (missing := [m.run.path for m in members if m.threshold is None]):
+        raise InputError(f"{missing[0]} has kept no answers on validation images, which a coverage needs: train it again")
+    return members[0] if len(members) == 1 else Ensemble(members)
+
+
 def evaluate(
-    run: str | Path | Run,
+    run: str | Path | Run | Iterable[str | Path | Run],
     path: str | Path,
     *,
     name: str | None = None,
@@ -71,12 +98,18 @@ def evaluate(
     resize: bool = False,
     hdu: int | str | None = None,
     device: str = "auto",
+    out: str | Path | None = None,
+    symmetries: bool | None = None,
+    coverage: float | None = None,
+    calibrate: bool = False,
     on_skip: Callable[[str, str], None] | None = None,
 ) -> dict:
-    """Evaluate a run on other labelled data; results go to `RUN/evaluations/NAME`.
+    """Evaluate a run, or several as one, on other labelled data.
+
+    Results go to `RUN/evaluations/NAME`; those of a shipped run or an ensemble to `evaluations/RUN/NAME` where we stand.
 
     Args:
-        run: the run or its folder.
+        run: the run, its folder, or the name of a shipped one; a list of them is an ensemble.
         path: a table, a tree, anything that darklens reads.
         name: name of the evaluation; the data's by default.
         split: only this split of the data.
@@ -84,6 +117,10 @@ def evaluate(
         resize: accept images of another size.
         hdu: extension of FITS files.
         device: where to compute.
+        out: another folder for the results.
+        symmetries: average over the symmetries of the square; None does what the run was trained for.
+        coverage: fraction of the conformal sets that hold the true class; 0.9 by default.
+        calibrate: measure the PSF and the noise of the fits on these images first, without their labels.
         on_skip: receives (name, reason) of what could not be used; by default that is an error.
 
     Returns:
@@ -92,17 +129,19 @@ def evaluate(
     Raises:
         InputError: nothing readable, or a class that the run does not know.
     """
+    from darklens.api.calibrating import calibrated
     from darklens.train.evaluation import evaluate_path
-    from darklens.train.predictor import Predictor
 
-    folder = run if isinstance(run, Run) else Run.open(run)
+    runs = [run] if isinstance(run, str | Path | Run) else run
+    judge = ensemble(runs, device=device, symmetries=symmetries, coverage=coverage)
     return evaluate_path(
-        Predictor(folder, device),
+        calibrated(judge, path, resize=resize, hdu=hdu) if calibrate else judge,
         Path(path),
         name=name,
         split=split,
         group=group or {},
         resize=resize,
         hdu=hdu,
+        out=None if out is None else Path(out),
         on_skip=on_skip,
     )

@@ -44,23 +44,28 @@ def import_(
 
 @app.command()
 def export(
-    path: Annotated[Path, typer.Argument(help="A table, or anything that darklens reads.")],
-    out: Annotated[Path, typer.Option(help="Folder of the tree.")],
-    layout: Annotated[str, typer.Option(help="deeplense (.npy files) or fits.")] = "deeplense",
-    band_axis: Annotated[bool, typer.Option("--band-axis", help="Images of one band as (1, y, x), not (y, x).")] = False,
+    path: Annotated[Path, typer.Argument(help="A run, or MODEL:PRESET; or a table, or any images that darklens reads.")],
+    out: Annotated[Path, typer.Option(help="Folder; FILE.onnx for onnx.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", "--layout", help="Of a run: onnx or hub-folder; of images: deeplense (.npy files, the default) or fits."
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Images to check an ONNX file with; the run's test images by default.")] = None,
+    band_axis: Annotated[bool, typer.Option("--band-axis", help="deeplense images of one band as (1, y, x), not (y, x).")] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write a table as a tree of files, {class}/{class}_sim_N.npy or .fits, with the truth as CSV beside."""
-    from darklens import console
-    from darklens.data import export_table, load
+    """Write a run for other programs (ONNX, a folder for a model hub), or images as a tree of files with the truth as CSV."""
+    from darklens import api, console
 
     with console.progress_bar() as progress:
-        report = export_table(
-            load(path), out, layout=layout, band_axis=band_axis, force=force,
+        content = api.export(
+            path, out, to=to, data=data, band_axis=band_axis, force=force,
             progress=lambda done, total: progress("exporting", done, total),
         )  # fmt: skip
-    return show(report.as_dict(), as_json)
+    return show(content, as_json)
 
 
 @app.command()

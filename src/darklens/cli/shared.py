@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from darklens.errors import InputError
+
+if TYPE_CHECKING:
+    from darklens.runs import Run
 
 Json = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
@@ -39,6 +42,26 @@ def show_metrics(named: dict[str, dict], as_json: bool) -> None:
         console.show_json(next(iter(named.values())) if len(named) == 1 else named)
     else:
         console.metrics_table("metrics with 95% intervals", named)
+
+
+def show_seeds(runs: list[Run], as_json: bool) -> None:
+    """Print what a recipe reached with several seeds: mean, spread, extremes and the best seed, never the best alone."""
+    from darklens import console
+    from darklens.files import read_json
+    from darklens.runs import SEEDS
+
+    path = next(folder / SEEDS for folder in runs[0].path.parents if (folder / SEEDS).is_file())
+    content = read_json(path)
+    if as_json:
+        return console.show_json(content)
+    columns = ["", "mean", "spread (sd)", "lowest", "highest", "best seed", "seeds"]
+    for name, metrics in {content["model"]: content["metrics"], **content["also"]}.items():
+        rows = [
+            [key, *(f"{m[k]:.4f}" if m[k] is not None else "" for k in ("mean", "sd", "min", "max")), m["best_seed"], m["n"]]
+            for key, m in metrics.items()
+        ]
+        console.table(f"{name}, seeds {', '.join(map(str, content['finished']))}: {path}", columns, rows)
+    return None
 
 
 def show_comparison(content: dict, as_json: bool) -> None:

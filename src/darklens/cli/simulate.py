@@ -24,12 +24,17 @@ LensLight = Annotated[bool, typer.Option("--lens-light/--no-lens-light", help="W
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
-    """List presets, instruments, mass and light profiles, models and recipes."""
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="One kind: presets, models, recipes, ...")] = None,
+    as_json: Json = False,
+) -> None:
+    """List presets, instruments, mass and light profiles, models, recipes and the trained models that come with darklens."""
     from darklens import console
+    from darklens.errors import unknown
     from darklens.lensing import LIGHTS, MASSES
-    from darklens.models import MODELS
+    from darklens.models import summaries
     from darklens.recipes import load, names
+    from darklens.runs import shipped
     from darklens.simulate import INSTRUMENTS, PRESETS
 
     content = {
@@ -40,15 +45,30 @@ def list_(as_json: Json = False) -> None:
         },
         "masses": {name: _first_line(profile) for name, profile in sorted(MASSES.items())},
         "lights": {name: _first_line(profile) for name, profile in sorted(LIGHTS.items())},
-        "models": {name: model.summary for name, model in MODELS.items()},
+        "models": summaries(),
         "recipes": {name: load(name).summary for name in names()},
+        "shipped": {name: _headline(name) for name in shipped()},
     }
+    if kind is not None:
+        if kind not in content:
+            raise unknown("kind", kind, content)
+        content = {kind: content[kind]}
     if as_json:
         return console.show_json(content)
-    for title, rows in content.items():
+    for title, rows in ((title, rows) for title, rows in content.items() if rows):
         console.table(title, ["name", "what it is"], [list(row) for row in rows.items()])
         console.stdout.print()
     return None
+
+
+def _headline(name: str) -> str:
+    """Return what a shipped run reached on its own test split."""
+    from darklens.evaluate.wording import format_interval
+    from darklens.runs import Run
+
+    metrics = Run.open(name).metrics
+    images = f"on {metrics['n']:,} test images" if metrics.get("n") else ""
+    return f"accuracy {format_interval(metrics['accuracy'])}, macro AUC {format_interval(metrics['auc_macro'])} {images}".rstrip()
 
 
 def _first_line(profile: type) -> str:

@@ -5,7 +5,7 @@ from darklens.fit.lens_model import MODELS, PARAMETERS, LensModel
 from darklens.fit.noise import Estimated, Floor, Linear, Noise, NoiseMap, SkyCounts, counts_per_unit
 from darklens.fit.plan import Plan, plan_for, plan_for_instrument, recognise
 from darklens.fit.smooth import Effort, SmoothFit, fit_images
-from darklens.fit.table import fit_table, write_fits
+from darklens.fit.table import evidence_table, fit_table, write_fits
 
 __all__ = [
     "MODELS",
@@ -23,6 +23,7 @@ __all__ = [
     "SmoothFit",
     "calibrate",
     "counts_per_unit",
+    "evidence_table",
     "fit_images",
     "fit_table",
     "plan_for",

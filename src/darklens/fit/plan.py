@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from darklens.errors import InputError
+from darklens.fit.evidence import evidence
 from darklens.fit.lens_model import LensModel
 from darklens.fit.noise import Estimated, Floor, Linear, Noise, NoiseMap, SkyCounts, counts_per_unit
 from darklens.fit.smooth import Effort, SmoothFit, fit_images
@@ -70,6 +71,20 @@ class Plan:
             effort=self.effort,
             device=device,
             progress=progress,
+        )
+
+    def evidence(self, images: np.ndarray, fit: SmoothFit, *, crop: int | None = None, bin: int = 1) -> np.ndarray:
+        """Return maps of what a fit says about substructure, `(N, 5, h, w)`; see `darklens.fit.evidence`.
+
+        Args:
+            images: `(N, H, W)` or `(N, 1, H, W)`.
+            fit: what `fit` made of them.
+            crop: side in pixels of the central square that is used.
+            bin: side of the blocks of pixels.
+        """
+        flat = images[:, 0] if images.ndim == 4 else images
+        return evidence(
+            flat, fit, pixel_scale=self.pixel_scale, psf=self.psf, noise=self.noise, model=self.model, crop=crop, bin=bin
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import numpy as np
 
 from darklens.data import MANIFEST, Record, Table, TableWriter, class_order
 from darklens.files import read_json, write_atomic
+from darklens.fit.evidence import CHANNELS
+from darklens.fit.lens_model import PARAMETERS
 from darklens.fit.plan import Plan
 from darklens.fit.smooth import BATCH, SmoothFit
 from darklens.units import UNITS
@@ -50,6 +52,70 @@ def fit_table(
             done += len(batch["id"])
             progress(done, len(table))
     return Table.open(out)
+
+
+def evidence_table(
+    table: Table,
+    plan: Plan,
+    *,
+    crop: int | None = None,
+    bin: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    fit_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Table:
+    """Fit every image of a table and keep the evidence for substructure; both are paid once.
+
+    Args:
+        table: images of one band.
+        plan: how to fit.
+        crop: side in pixels of the central square that is used.
+        bin: side of the blocks of pixels.
+        progress: called with (done, total) of the maps.
+        fit_progress: called with (done, total) of the fits.
+
+    Returns:
+        A table with the same ids and labels in the same order, whose images are the maps `(5, h, w)` of `darklens.fit.evidence`,
+        with the columns of `fit_table`. It lies in `TABLE/fits/KEY-evidence-CROP-BIN`, or in memory if the table does.
+    """
+    about = _manifest(plan, table) | {
+        "rows": len(table),
+        "summary": "maps of the evidence for substructure",
+        "channels": list(CHANNELS),
+    }
+    if table.path is None:
+        fits = [(b, plan.fit(b["image"])) for b in table.batches(BATCH)]
+        rows = [
+            _columns(b["id"], b["label"], fit) | {"images": plan.evidence(b["image"], fit, crop=crop, bin=bin)} for b, fit in fits
+        ]
+        return _in_memory(rows, table.classes, about)
+    fits = fit_table(table, plan, progress=fit_progress)
+    out = table.path / "fits" / f"{plan.key()}-evidence-{crop or 'whole'}-{bin}"
+    stale = (out / MANIFEST).is_file() and read_json(out / MANIFEST).get("source_checksum") != table.checksum
+    height, width = ((crop or side) // bin for side in table.shape[1:])
+    names = [name for name in fits.columns if name.startswith("fit_")]
+    with TableWriter(
+        out, shape=(len(CHANNELS), height, width), classes=table.classes, manifest=about, rows_per_shard=ROWS_PER_SHARD, force=stale
+    ) as writer:
+        done = writer.rows_done
+        columns = {name: fits.column(name) for name in names}
+        for batch in table.batches(BATCH, rows=np.arange(done, len(table))) if done < len(table) else ():
+            some = {name: values[done : done + len(batch["id"])] for name, values in columns.items()}
+            maps = plan.evidence(batch["image"], _fit_of(some, plan), crop=crop, bin=bin)
+            writer.write_columns(ids=list(batch["id"]), images=maps, labels=list(batch["label"]), truth=some)
+            done += len(batch["id"])
+            progress(done, len(table))
+    return Table.open(out)
+
+
+def _fit_of(columns: dict[str, np.ndarray], plan: Plan) -> SmoothFit:
+    """Return what `evidence` needs of a fit: its parameters."""
+    count = len(columns["fit_chi2"])
+    parameters = plan.model.start(count)
+    for name in plan.model.free:
+        parameters[:, PARAMETERS.index(name)] = columns[f"fit_{name}"]
+    empty = np.zeros((count, 0, 0))
+    converged = columns["fit_converged"] > 0
+    return SmoothFit(plan.model.free, parameters, empty, empty, empty, columns["fit_chi2"], converged, np.zeros(count, int))
 
 
 def write_fits(

@@ -2,6 +2,16 @@
 
 from darklens.models.detail import small_structures
 from darklens.models.features import count_parameters, first_convolution
-from darklens.models.registry import MODELS, build
+from darklens.models.registry import MODELS, architecture, build, for_trained, settle, summaries
 
-__all__ = ["MODELS", "build", "count_parameters", "first_convolution", "small_structures"]
+__all__ = [
+    "MODELS",
+    "architecture",
+    "build",
+    "count_parameters",
+    "first_convolution",
+    "for_trained",
+    "settle",
+    "small_structures",
+    "summaries",
+]

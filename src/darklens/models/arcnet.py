@@ -1,11 +1,18 @@
-"""A small plain network for what a smooth lens leaves over.
+"""A small network for what a smooth fit knows about substructure, exactly symmetric under the symmetries of the square.
 
-The smooth picture has been subtracted by physics, so no depth is needed to learn it: local patterns of a few pixels on the arc, in
-units of the noise, are all there is to see. Strided convolutions, batch normalisation, and a mean and a maximum over the field: a
-substructure may be anywhere, and one strong spot counts as much as many weak ones.
+The smooth picture has been subtracted by physics, and matched filters have been run (`input: evidence`), so no depth is needed to
+learn either: local patterns of a few pixels along the arc are all there is to see. Convolutions that halve the map, batch
+normalisation, and means and maxima over the field at two scales: a substructure may be anywhere, and one strong spot counts as much
+as many weak ones.
+
+The sky has no preferred orientation. A frame average (Puny et al. 2022, arXiv:2110.03336: the mean of f(g x) over the group's
+elements g) makes any f invariant, and does so at any size of the image, odd or even, where a strided convolution alone is not. The
+mean is taken when the network answers; while it learns, it sees one frame of each image, which augmentation chooses.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +20,27 @@ from torch import Tensor, nn
 from darklens.errors import InputError
 from darklens.models.shapes import check_images, check_size
 
+LARGE = 80
+"""Side in pixels from which on the first stage halves the map too."""
+
 
 class ArcNet(nn.Module):
-    """Residuals (B, bands, H, W) in units of the noise to logits (B, classes).
+    """Evidence maps, or residuals, (B, bands, H, W) to logits (B, classes).
 
     Args:
-        bands: number of bands; the first is the residual.
+        bands: number of maps.
         classes: number of logits.
-        size: image height and width, at least 32 pixels.
-        widths: channels of the stages; each halves the map.
+        size: height and width, at least 32 pixels.
+        widths: channels of the stages; each but the first halves the map, the first does from 80 pixels on.
         dropout: of the pooled features.
+        scale: by which the input is multiplied: 0.3 for bare residuals, 1 for evidence, which comes in unit range.
+        symmetric: answer with the mean over the symmetries of the square (of the rectangle, if the maps are not square).
 
     Raises:
-        InputError: image too small, no stage, or a dropout outside [0, 1).
+        InputError: maps too small, fewer than two stages, or a dropout outside [0, 1).
     """
 
-    summary = "small network for residuals of a smooth-lens fit (input: residual), 0.11 M parameters"
+    summary = "small symmetric network for the evidence that a smooth-lens fit leaves (input: evidence), 0.11 M parameters"
 
     def __init__(
         self,
@@ -38,29 +50,48 @@ class ArcNet(nn.Module):
         *,
         widths: tuple[int, ...] = (24, 32, 48, 64, 96),
         dropout: float = 0.1,
+        scale: float = 1.0,
+        symmetric: bool = True,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise InputError(f"dropout {dropout} is outside [0, 1): give a probability below 1")
-        if not widths or min(widths) < 1:
-            raise InputError(f"widths {tuple(widths)}: give at least one stage of at least one channel")
+        if len(widths) < 2 or min(widths) < 1:
+            raise InputError(f"widths {tuple(widths)}: give at least two stages of at least one channel")
         self.bands, self.size = bands, check_size(size, minimum=32)
-        self.scale = 0.3  # noise of unit scatter, with rare pixels at the limit, comes to about unit range
-        stages: list[nn.Module] = []
-        before = bands
-        for k, width in enumerate(widths):
-            kernel = 5 if k == 0 else 3
-            stages += [
-                nn.Conv2d(before, width, kernel, stride=2, padding=kernel // 2, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-            before = width
-        self.stages = nn.Sequential(*stages)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * before, classes))
+        self.scale, self.symmetric = scale, symmetric
+        stages = []
+        for k, (before, width) in enumerate(zip((bands, *widths), widths, strict=False)):
+            stride = 1 if k == 0 and max(self.size) < LARGE else 2
+            stages.append(_stage(before, width, 5 if k == 0 else 3, stride))
+        self.stages = nn.ModuleList(stages)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * (widths[-2] + widths[-1]), classes))
+
+    def features(self, maps: Tensor) -> Tensor:
+        """Return means and maxima of the last two stages for one frame, (B, features)."""
+        found = []
+        for stage in self.stages:
+            maps = stage(maps)
+            found.append(maps)
+        return torch.cat([pool for m in found[-2:] for pool in (m.mean((-2, -1)), m.amax((-2, -1)))], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes)."""
         check_images(images, self.bands, self.size)
-        features = self.stages(images * self.scale)
-        return self.head(torch.cat([features.mean((-2, -1)), features.amax((-2, -1))], dim=1))
+        images = images * self.scale
+        if self.training or not self.symmetric:
+            return self.head(self.features(images))
+        return self.head(torch.stack([self.features(frame) for frame in frames(images)]).mean(0))
+
+
+def frames(images: Tensor) -> Iterator[Tensor]:
+    """Yield the images under the eight symmetries of the square, or the four of a rectangle."""
+    square = images.shape[-1] == images.shape[-2]
+    for turned in (images, images.transpose(-1, -2)) if square else (images,):
+        for axes in ((), (-1,), (-2,), (-1, -2)):
+            yield turned.flip(axes) if axes else turned
+
+
+def _stage(before: int, width: int, kernel: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(before, width, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))

@@ -2,7 +2,8 @@
 
 To add a model, write its file and enter it in `MODELS`. A model is an `nn.Module` with a one-line `summary` whose
 `forward` maps images (B, bands, H, W), each normalised to [0, 1], to logits (B, classes). Its constructor takes what it
-needs of `bands`, `classes`, `size` and `pixel_scale`; every other argument is an option of its own.
+needs of `bands`, `classes`, `size` and `pixel_scale`; every other argument is an option of its own. Names that begin with
+`hf:` stand for the image classifiers of a model hub, or of a folder.
 """
 
 from __future__ import annotations
@@ -16,9 +17,21 @@ from torch import nn
 from darklens.errors import InputError, unknown
 from darklens.models.arcnet import ArcNet
 from darklens.models.cnn import CNN
+from darklens.models.coatnet import CoAtNet
+from darklens.models.convnext import ConvNeXt
+from darklens.models.cvt import CvT
+from darklens.models.dropout_cnn import DropoutCNN
+from darklens.models.efficientnet_b0 import EfficientNetB0
+from darklens.models.hub import PREFIX, HubModel
+from darklens.models.hub import settle as settle_hub
+from darklens.models.lensformer import Lensformer
+from darklens.models.lensformer_published import LensformerPublished
+from darklens.models.lenspinn import LensPINNLarge, LensPINNSmall
 from darklens.models.pi_resnet18 import PIResNet18
 from darklens.models.pi_resnet18_published import PIResNet18Published
 from darklens.models.resnet18 import ResNet18
+from darklens.models.swin import Swin
+from darklens.models.vit import ViT
 
 MODELS: dict[str, type[nn.Module]] = {
     "arcnet": ArcNet,
@@ -26,7 +39,50 @@ MODELS: dict[str, type[nn.Module]] = {
     "resnet18": ResNet18,
     "pi-resnet18": PIResNet18,
     "pi-resnet18-published": PIResNet18Published,
+    "efficientnet-b0": EfficientNetB0,
+    "vit": ViT,
+    "cvt": CvT,
+    "lensformer": Lensformer,
+    "lensformer-published": LensformerPublished,
+    "lenspinn-large": LensPINNLarge,
+    "lenspinn-small": LensPINNSmall,
+    "dropout-cnn": DropoutCNN,
+    "swin": Swin,
+    "convnext": ConvNeXt,
+    "coatnet": CoAtNet,
 }
+
+
+def architecture(name: str) -> type[nn.Module]:
+    """Return the class behind the name of a model.
+
+    Raises:
+        InputError: unknown model.
+    """
+    if name.startswith(PREFIX):
+        return HubModel
+    if name not in MODELS:
+        raise unknown("model", name, [*MODELS, f"{PREFIX}REPOSITORY"])
+    return MODELS[name]
+
+
+def summaries() -> dict[str, str]:
+    """Return what a user may name as a model, with one line each."""
+    return {name: model.summary for name, model in MODELS.items()} | {f"{PREFIX}REPOSITORY": HubModel.summary}
+
+
+def settle(name: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return a model's options with all that was looked up for them, for a run to keep, and a sentence if some was not found.
+
+    Raises:
+        InputError: unknown model, or a repository or weights that cannot be had.
+    """
+    return settle_hub(name.removeprefix(PREFIX), options) if architecture(name) is HubModel else (options, None)
+
+
+def for_trained(options: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's options without the weights that training started from: those that it ended with are loaded instead."""
+    return options | {"weights": "random"} if "weights" in options else options
 
 
 def build(
@@ -42,7 +98,7 @@ def build(
     """Build a model on the CPU, with weights that are a pure function of the arguments.
 
     Args:
-        name: a key of `MODELS`.
+        name: a key of `MODELS`, or "hf:" and a repository or folder.
         bands: number of bands of an image.
         classes: number of logits.
         size: height and width of an image in pixels; one number for a square.
@@ -53,19 +109,18 @@ def build(
     Raises:
         InputError: unknown model or option, or a value that the model cannot take.
     """
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
+    model = architecture(name)
     for what, number in (("bands", bands), ("classes", classes)):
         if number < 1:
             raise InputError(f"a model with {number} {what} cannot be built: give at least 1")
-    common = {"bands": bands, "classes": classes, "size": size, "pixel_scale": pixel_scale}
-    accepted = inspect.signature(MODELS[name]).parameters
+    common = {"bands": bands, "classes": classes, "size": size, "pixel_scale": pixel_scale, "repo": name.removeprefix(PREFIX)}
+    accepted = inspect.signature(model).parameters
     for option in options:
-        if option not in accepted:
+        if option not in accepted or option in common:
             raise unknown(f"option of {name}", option, [key for key in accepted if key not in common])
     needed = {key: value for key, value in common.items() if key in accepted}
     if isinstance(seed, torch.Generator):
         seed = int(torch.randint(2**62, (), generator=seed))
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        return MODELS[name](**needed, **options)
+        return model(**needed, **options)

@@ -95,7 +95,7 @@ class Relensing(nn.Module):
     def _splat(self, values: Tensor, index: Tensor) -> Tensor:
         """Add values (B, 4, P) into the cells of the two sources (B, 2, h, w), each then leaking to its neighbours."""
         rows, columns = self.source_shape
-        grid = values.new_zeros(len(values), 2 * rows * columns)
+        grid = values.new_zeros(values.shape[0], 2 * rows * columns)
         grid = grid.scatter_add(1, index.flatten(1), values.flatten(1)).view(-1, 2, rows, columns)
         return grid + LEAK * F.avg_pool2d(grid, 3, stride=1, padding=1)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from darklens.errors import InputError
 from darklens.files import write_json
-from darklens.models import count_parameters
+from darklens.models import count_parameters, settle
 from darklens.recipes.schema import Recipe, validate
-from darklens.recipes.splits import Splits, prepare
-from darklens.runs import MODEL, Run
-from darklens.train.evaluation import calibrate, evaluate_test
+from darklens.recipes.splits import Splits, imported, prepare
+from darklens.runs import MODEL, RECIPE, Run
+from darklens.train.budget import in_words
+from darklens.train.distributed import Team, connect
+from darklens.train.evaluation import calibrate, evaluate_test, learn_novelty
 from darklens.train.loop import Training
 from darklens.train.predictor import Predictor, build_model
 from darklens.train.provenance import provenance
@@ -23,21 +28,35 @@ Log = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 
 
+def silent(phase: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def _mute(sentence: str) -> None:
+    """Say nothing."""
+
+
 def execute(
     recipe: Recipe,
     out: str | Path,
     *,
     device: str = "auto",
+    team: Team | None = None,
+    budget_s: float | None = None,
+    data: Path | None = None,
     force: bool = False,
     log: Log = print,
-    progress: Progress = lambda phase, done, total: None,
+    progress: Progress = silent,
 ) -> list[Run]:
     """Carry out a recipe.
 
     Args:
         recipe: what to do; several networks share the images and get a folder each.
         out: the run folder, or with several networks the folder above them. What is finished there is kept.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "auto", "cpu", "cuda" or "mps"; for a team of one.
+        team: the processes that train together; the first one does everything else.
+        budget_s: seconds that the training of each network may take; its epochs are cut to them.
+        data: folder for tables; beside the runs by default.
         force: begin anew.
         log: receives one sentence at a time.
         progress: receives (phase, done, total).
@@ -49,79 +68,148 @@ def execute(
         InputError: the recipe and the data, or the folder, do not fit.
         WorkError: training diverged or a file could not be written; what was finished is kept.
     """
-    out = Path(out)
+    team, out = team or connect(device), Path(out)
+    log, progress = (log, progress) if team.leads else (_mute, silent)
     singles = recipe.single()
-    folders = [out] if len(singles) == 1 else [out / f"{r.model.name}" for r in singles]
+    folders = [out] if len(singles) == 1 else [out / folder_name(r.model.name) for r in singles]
     if len(set(folders)) < len(folders):
         raise InputError(f"recipe {recipe.name!r} names a model twice: give each network once")
-    runs = [Run.create(folder, one.model_dump(mode="json"), force=force) for one, folder in zip(singles, folders, strict=True)]
-    if all(run.complete for run in runs):
-        log(f"{out} is finished: nothing to do (begin anew with --force)")
-        return runs
-    splits = prepare(recipe.effective(), (out if len(singles) > 1 else out.parent) / "data", log, progress)
+    data = data or (out if len(singles) > 1 else out.parent) / "data"
+    runs, splits = team.in_turn(lambda: _begin(recipe, out, folders, data, team.leads, force, log, progress))
     for run, one in zip(runs, singles, strict=True):
         if run.complete:
             log(f"{run.path} is finished")
-        elif not _train(run, one.effective(), splits, device, log, progress):
+        elif not _train(run, one.effective(), splits, team, budget_s, log, progress):
             break
     return runs
 
 
+def _begin(
+    recipe: Recipe, out: Path, folders: list[Path], data: Path, leads: bool, force: bool, log: Log, progress: Progress
+) -> tuple[list[Run], Splits | None]:
+    """Make the folders, and the images, should any be needed; processes that do not lead find both."""
+    force = force and leads
+    runs = [_folder(folder, one, force) for one, folder in zip(recipe.single(), folders, strict=True)]
+    if all(run.complete for run in runs):
+        log(f"{out} is finished: nothing to do (begin anew with --force)")
+        return runs, None
+    wanted = recipe.effective()
+    if not leads:
+        wanted = wanted.model_copy(update={"data": imported(wanted.data, data)})
+    return runs, prepare(wanted, data, log, progress)
+
+
+def _folder(path: Path, recipe: Recipe, force: bool) -> Run:
+    """Make or find the folder of a run; keys that did not exist when it began have today's defaults."""
+    if (path / RECIPE).is_file() and not force:
+        with contextlib.suppress(InputError):
+            content = validate(Run.open(path).recipe)
+            if content == recipe:
+                return Run.open(path)
+    return Run.create(path, recipe.model_dump(mode="json"), force=force)
+
+
 def resume(
-    path: str | Path, *, device: str = "auto", log: Log = print, progress: Progress = lambda phase, done, total: None
+    path: str | Path,
+    *,
+    device: str = "auto",
+    team: Team | None = None,
+    budget_s: float | None = None,
+    log: Log = print,
+    progress: Progress = silent,
 ) -> Run:
-    """Continue a run from its own recipe.
+    """Continue a run from its own recipe, on any number of processes; one that began with a budget keeps its schedule.
 
     Raises:
         InputError: the folder is no run.
     """
     run = Run.open(path)
-    return execute(validate(run.recipe), run.path, device=device, log=log, progress=progress)[0]
+    if run.shipped:
+        raise InputError(f"{run.name} comes with darklens and is finished: train its recipe anew with darklens train")
+    if (run.provenance or {}).get("adapted_from"):
+        raise InputError(f"{run.path} was adapted, not trained: adapt again with darklens adapt, or train its recipe anew")
+    settings = {"device": device, "team": team, "budget_s": budget_s, "log": log, "progress": progress}
+    return execute(validate(run.recipe), run.path, **settings)[0]
 
 
-def _train(run: Run, recipe: Recipe, splits: Splits, device: str, log: Log, progress: Progress) -> bool:
-    """Train, calibrate, test; returns False if the user interrupted."""
-    described = describe(recipe, splits)
-    write_json(run.path / MODEL, described)
-    run.write("data", splits.card)
+def train_network(run: Run, recipe: Recipe, splits: Splits, **settings: Any) -> tuple[Training, dict[str, Any]]:
+    """Train one network of an effective recipe, and look at nothing but training and validation images.
+
+    Args:
+        run: its folder.
+        recipe: with one network.
+        splits: the images.
+        **settings: of `Training`.
+
+    Returns:
+        The training and its final state.
+    """
+    described = describe(recipe, splits) | {"options": _settled(run, recipe, settings["log"])}
     model = build_model(described, splits.task.outputs)
+    log, team = settings["log"], settings["team"]
+    if team.leads:
+        write_json(run.path / MODEL, described)
+        run.write("data", splits.card)
     log(f"training {described['name']} ({count_parameters(model):,} parameters) on {len(splits.train)} images")
-    training = Training(
-        run,
-        model,
-        splits.task,
-        splits.train.seen_as(recipe.preprocess.input),
-        splits.validation.seen_as(recipe.preprocess.input),
-        recipe.train,
-        recipe.preprocess,
-        device=device,
-        log=log,
-        progress=progress,
-    )
-    state = training.fit()
-    seconds = sum(row["seconds"] for row in state["history"])
-    best = state["best"]
-    write_json(
-        run.path / "provenance.json",
-        provenance()
-        | {
-            "seed": recipe.train.seed,
-            "device": str(training.fabric.device),
-            "precision": training.format,
-            "parameters": count_parameters(model),
-            "training_seconds": round(seconds, 1),
-            "best_epoch": best["epoch"],
-            "epochs": state["epoch"],
-            "data_checksums": {k: v["checksum"] for k, v in splits.card["splits"].items()},
-        },
-    )
+    sets = [images.seen_as(recipe.preprocess) for images in (splits.train, splits.validation)]
+    training = Training(run, model, splits.task, *sets, recipe.train, recipe.preprocess, **settings)
+    return training, training.fit()
+
+
+def _train(run: Run, recipe: Recipe, splits: Splits, team: Team, budget_s: float | None, log: Log, progress: Progress) -> bool:
+    """Train, calibrate, test; returns False if the user interrupted."""
+    training, state = train_network(run, recipe, splits, team=team, budget_s=budget_s, log=log, progress=progress)
+    if team.leads:
+        run.write("provenance", _provenance(training, state, splits))
     if state["interrupted"]:
         log(f"stopped after epoch {state['epoch']}; continue with: darklens train --resume {run.path}")
-        return False
-    predictor = Predictor(run, device)
-    calibrate(predictor, splits.validation)
-    evaluate_test(predictor, splits.test, splits.card)
-    return True
+    elif team.leads:
+        predictor = Predictor(run, training.fabric.device.type)
+        calibrate(predictor, splits.validation)
+        learn_novelty(predictor, splits.train, splits.validation)
+        evaluate_test(predictor, splits.test, splits.card)
+    team.wait()
+    return not state["interrupted"]
+
+
+def _provenance(training: Training, state: dict[str, Any], splits: Splits) -> dict[str, Any]:
+    """Return where a run comes from."""
+    plan = training.plan
+    return provenance() | {
+        "seed": training.config.seed,
+        "device": str(training.fabric.device),
+        "processes": training.team.size,
+        "micro_batch": training.micro_batch,
+        "precision": training.format,
+        "parameters": count_parameters(training.raw),
+        "training_seconds": round(sum(row["seconds"] for row in state["history"]), 1),
+        "best_epoch": state["best"]["epoch"],
+        "epochs": state["epoch"],
+        "budget": plan.budget_s
+        and {
+            "seconds": plan.budget_s,
+            "text": in_words(plan.budget_s),
+            "epochs_asked": plan.asked,
+            "epochs_planned": plan.epochs,
+            "steps_of_an_epoch": [plan.steps, plan.full],
+        },
+        "data_checksums": {k: v["checksum"] for k, v in splits.card["splits"].items()},
+    }
+
+
+def folder_name(model: str) -> str:
+    """Return a model's name as the name of a folder: repositories have slashes and colons."""
+    return re.sub(r"[^\w.-]+", "-", model).strip("-.")
+
+
+def _settled(run: Run, recipe: Recipe, log: Log) -> dict[str, Any]:
+    """Return the network's options with all that was looked up for them when the run began."""
+    if (run.path / MODEL).is_file():
+        return run.model["options"]
+    options, note = settle(recipe.model.name, recipe.model.options)
+    if note:
+        log(note)
+    return options
 
 
 def describe(recipe: Recipe, splits: Splits) -> dict:
@@ -138,5 +226,6 @@ def describe(recipe: Recipe, splits: Splits) -> dict:
         "pixel_scale": splits.card["pixel_scale"] or 1.0,
         "flux_unit": splits.card["flux_unit"],
         "preprocess": recipe.preprocess.model_dump(),
+        "symmetries": recipe.train.symmetries,
         "torch": torch.__version__,
     } | ({"fit": splits.plan.as_dict()} if recipe.preprocess.input != "image" else {})

@@ -10,12 +10,13 @@ import yaml
 from pydantic import BaseModel, Field
 
 from darklens.errors import InputError, nearest, unknown
-from darklens.models import MODELS
+from darklens.models import architecture
 from darklens.train.config import Preprocess, Strict, TrainConfig
 
 FOLDER = Path(__file__).parent
 MAX_BYTES = 1 << 20
 TINY_ROWS = {"train": 96, "validation": 48, "test": 48}
+TINY_NETWORKS = 3
 
 
 class DataConfig(Strict):
@@ -31,6 +32,8 @@ class DataConfig(Strict):
     validation: int = Field(1500, ge=1)
     test: int = Field(3000, ge=1)
     """Images to simulate."""
+    subset: int | None = Field(None, ge=1)
+    """Train on so many of the training images only, drawn by `seed`; smaller subsets lie in larger ones. For learning curves."""
     fresh: bool = False
     """Draw the training images while training, new ones every epoch; `train` is then the length of an epoch."""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -40,6 +43,8 @@ class DataConfig(Strict):
     """Label in the data -> class, to tell fewer classes apart."""
     classes: list[str] | None = None
     """Order of the classes; by default the data's own."""
+    leak: bool = False
+    """A published mistake, to see what it does: the test images are trained on as well. The figures of such a run mean nothing."""
 
 
 class ModelConfig(Strict):
@@ -69,6 +74,8 @@ class Recipe(Strict):
     summary: str = ""
     expects: str = ""
     """Run time and score, as measured."""
+    official: str = ""
+    """The folder of official files that `--data` takes: its layout and its labels."""
     data: DataConfig
     model: ModelConfig
     also: list[ModelConfig] = Field(default_factory=list)
@@ -76,24 +83,48 @@ class Recipe(Strict):
     preprocess: Preprocess = Preprocess()
     fit: FitConfig = FitConfig()
     train: TrainConfig = TrainConfig()
+    tune: dict[str, dict[str, Any] | list[Any]] = Field(default_factory=dict)
+    """Dotted key -> values to search, for `darklens tune`: {low, high, log, step}, or a list."""
+    published: dict[str, Any] = Field(default_factory=dict)
+    """Dotted key -> value: how the published code differs from this recipe, its defects above all."""
+    as_published: bool = False
+    """Apply `published`, defects included."""
     tiny: bool = False
-    """A few images and one epoch: to see that everything works."""
+    """A few images, one or two epochs, three networks at most: to see that everything works."""
 
     def model_post_init(self, context: object) -> None:
         """Check what the types cannot say."""
         for model in (self.model, *self.also):
-            if model.name not in MODELS:
-                raise unknown("model", model.name, MODELS)
+            architecture(model.name)  # refuses unknown ones
         if (self.data.preset is None) == (self.data.path is None):
             raise InputError("recipe data needs either a preset or a path, not both: set one of data.preset and data.path")
 
         if self.data.fresh and self.data.preset is None:
             raise InputError("data.fresh draws from a preset, and the recipe has a path: set data.preset, or leave data.fresh out")
 
+        if self.data.subset and self.data.fresh:
+            raise InputError("data.subset takes some of stored training images, and data.fresh stores none: set data.train instead")
+        if self.data.leak and self.data.fresh:
+            raise InputError("data.leak adds test images to stored training images, and data.fresh stores none: leave one out")
+        if self.as_published and not self.published:
+            raise InputError(f"recipe {self.name!r} has no published settings that differ from its own: leave as_published out")
+        if self.published:
+            self._with_published()  # refuses keys and values that do not exist
+
     def effective(self) -> Recipe:
-        """Return the recipe that is really run: itself, or the tiny one."""
-        if not self.tiny:
-            return self
+        """Return the recipe that is really run: itself, as published, or the tiny one of either."""
+        recipe = self._with_published() if self.as_published else self
+        return recipe._with_few_images() if self.tiny else recipe
+
+    def _with_published(self) -> Recipe:
+        if self.also:
+            raise InputError(f"recipe {self.name!r} has several networks and published settings: give each network its own recipe")
+        content = self.model_dump(mode="json", exclude={"published", "as_published"})
+        for key, value in self.published.items():
+            _enter(content, key, value, f"published key {key!r}")
+        return validate(content)
+
+    def _with_few_images(self) -> Recipe:
         data = self.data.model_copy(update={k: min(v, getattr(self.data, k)) for k, v in TINY_ROWS.items()})
         train = self.train.model_copy(update={"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)})
         return self.model_copy(update={"data": data, "train": train})
@@ -105,10 +136,8 @@ class Recipe(Strict):
 
     def single(self) -> list[Recipe]:
         """Return one recipe per network."""
-        return [
-            self.model_copy(update={"model": m, "also": [], "preprocess": m.preprocess or self.preprocess})
-            for m in (self.model, *self.also)
-        ]
+        networks = (self.model, *self.also)[: TINY_NETWORKS if self.tiny else None]
+        return [self.model_copy(update={"model": m, "also": [], "preprocess": m.preprocess or self.preprocess}) for m in networks]
 
 
 def names() -> list[str]:
@@ -167,15 +196,19 @@ def _set(content: dict, override: str) -> None:
     key, sign, value = override.partition("=")
     if not sign or not key:
         raise InputError(f"--set {override!r} is not key=value: write for example --set train.epochs=5")
+    try:
+        _enter(content, key, yaml.safe_load(value), f"--set {override!r}")
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override!r}: the value is not YAML; quote it") from error
+
+
+def _enter(content: dict, key: str, value: Any, where: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
-            raise InputError(f"--set {override!r}: {parent!r} has no keys of its own; set it whole")
-    try:
-        content[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override!r}: the value is not YAML; quote it") from error
+            raise InputError(f"{where}: {parent!r} has no keys of its own; set it whole")
+    content[last] = value
 
 
 def _sentence(error: pydantic.ValidationError, content: dict) -> str:

@@ -10,12 +10,13 @@ import numpy as np
 
 from darklens.data import Table, content_hash, import_path, split_of
 from darklens.errors import InputError
-from darklens.fit import Plan, fit_table
+from darklens.fit import Plan, evidence_table, fit_table
 from darklens.fit.request import Request
 from darklens.recipes.schema import DataConfig, Recipe
 from darklens.simulate import preset as find_preset
 from darklens.simulate import simulate
 from darklens.train.classification import Classification
+from darklens.train.config import Preprocess
 from darklens.train.fresh import FreshImages
 from darklens.train.image_set import ImageSet
 
@@ -26,7 +27,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Splits:
-    """Three sets that share no image, and their data card."""
+    """Three sets that share no image (but for a leak that is asked for), and their data card."""
 
     task: Classification
     train: ImageSet
@@ -50,20 +51,29 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int
         InputError: the data are not what the recipe needs.
     """
     parts = _simulated(recipe.data, folder, log, progress, device) if recipe.data.preset else _read(recipe.data, folder, log)
+    if recipe.data.subset:
+        parts["train"] = _subset(*parts["train"], recipe.data)
     first = parts["test"][0] if recipe.data.fresh else parts["train"][0]
     task = _task(recipe, first)
-    sets = {name: ImageSet.from_table(table, task, rows=rows) for name, (table, rows) in parts.items()}
+    unseen = not recipe.data.leak and all(one.preprocess.input in ("residual", "evidence") for one in recipe.single())
+    sets = {
+        name: ImageSet.from_table(table, task, rows=rows, stored=unseen and name == "train")
+        for name, (table, rows) in parts.items()
+    }
     plan = _plan(recipe, first) if recipe.needs_fit else None
-    if plan:
-        sets = {
-            name: replace(images, residuals=_residuals(*parts[name], plan, name, log, progress)) for name, images in sets.items()
-        }
+    for settings in [one.preprocess for one in recipe.single() if one.preprocess.input != "image"]:
+        for name, images in sets.items():
+            if not images.has(settings):
+                sets[name] = replace(images, fitted={**images.fitted, **_fitted(*parts[name], plan, settings, name, log, progress)})
     if recipe.data.fresh:
         sets["train"] = FreshImages(find_preset(recipe.data.preset), recipe.data.seed, recipe.data.train, task, plan)
         log(f"train: new images of {recipe.data.preset} every epoch, {recipe.data.train} at a time, seed {recipe.data.seed}")
     sets["train"], removed = _without_copies(sets)
     if removed:
         log(f"{removed} training images are copies of validation or test images and were left out")
+    if recipe.data.leak:
+        sets["train"] = sets["train"].joined(sets["test"])
+        log(_leaked(len(sets["test"])))
     card = _card(recipe.data, first, {name: (parts[name][0] if name in parts else None, sets[name]) for name in SPLITS}, removed)
     return Splits(task, sets["train"], sets["validation"], sets["test"], card, plan)
 
@@ -72,13 +82,30 @@ def _plan(recipe: Recipe, table: Table) -> Plan:
     return Request(**recipe.fit.model_dump()).plan(table.images(np.arange(min(5, len(table)))), table.manifest)
 
 
-def _residuals(table: Table, rows: np.ndarray, plan: Plan, name: str, log: Log, progress: Callable) -> np.ndarray:
-    """Fit the smooth lens of every image, once a table."""
-    fits = fit_table(table, plan, progress=lambda done, total: progress(f"fitting smooth lenses, {name}", done, total))
+def _fitted(
+    table: Table, rows: np.ndarray, plan: Plan, settings: Preprocess, name: str, log: Log, progress: Callable
+) -> dict[str, np.ndarray]:
+    """Fit the smooth lens of every image, once a table, and return what the network sees of it."""
+
+    def fitting(done: int, total: int) -> None:
+        progress(f"fitting smooth lenses, {name}", done, total)
+
+    if settings.input == "evidence":
+        fits = evidence_table(
+            table,
+            plan,
+            crop=settings.crop,
+            bin=settings.bin,
+            fit_progress=fitting,
+            progress=lambda done, total: progress(f"evidence for substructure, {name}", done, total),
+        )
+    else:
+        fits = fit_table(table, plan, progress=fitting)
     failed = int((fits.column("fit_converged")[rows] == 0).sum())
     chi2 = np.median(fits.column("fit_chi2")[rows])
     log(f"{name}: {len(rows)} smooth lenses fitted ({plan.model.name}), median reduced chi^2 {chi2:.3f}, {failed} did not converge")
-    return fits.image_array() if len(rows) == len(table) else fits.select(rows=rows).image_array()
+    array = fits.image_array() if len(rows) == len(table) else fits.select(rows=rows).image_array()
+    return {settings.view if settings.input == "evidence" else "residual": array, "chi2": fits.column("fit_chi2")[rows]}
 
 
 def _task(recipe: Recipe, table: Table) -> Classification:
@@ -129,11 +156,22 @@ def _read(data: DataConfig, folder: Path, log: Log) -> dict[str, tuple[Table, np
     return {name: (table, rows[name]) for name in SPLITS}
 
 
+def imported(data: DataConfig, folder: Path) -> DataConfig:
+    """Return the section with the tables that its files were imported to: what another process has prepared is not made again."""
+    places = {name: _import_folder(path, folder) for name in ("path", "test_path") if (path := getattr(data, name))}
+    return data.model_copy(update={name: str(place) for name, place in places.items() if (place / "manifest.json").is_file()})
+
+
+def _import_folder(path: str, folder: Path) -> Path:
+    source = Path(path)
+    return source if (source / "manifest.json").is_file() else folder / f"imported-{source.resolve().name}"
+
+
 def _as_table(path: str, folder: Path, log: Log) -> Table:
     source = Path(path)
     if (source / "manifest.json").is_file():
         return Table.open(source)
-    out = folder / f"imported-{source.resolve().name}"
+    out = _import_folder(path, folder)
     report = import_path(source, out, force=True)
     for line in report.lines():
         log(line)
@@ -177,6 +215,16 @@ def _without_copies(sets: dict[str, ImageSet]) -> tuple[ImageSet, int]:
     return (train, 0) if keep.all() else (train.take(np.flatnonzero(keep)), int((~keep).sum()))
 
 
+def _subset(table: Table, rows: np.ndarray, data: DataConfig) -> tuple[Table, np.ndarray]:
+    if data.subset > len(rows):
+        raise InputError(f"data.subset is {data.subset} and there are {len(rows)} training images: lower it or raise data.train")
+    return table, np.sort(np.random.default_rng(data.seed).permutation(rows)[: data.subset])
+
+
+def _leaked(n: int) -> str:
+    return f"LEAKED on purpose: all {n} test images are trained on as well, so the test figures say nothing about other images"
+
+
 def _card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, ImageSet]], removed: int) -> dict:
     manifest = table.manifest
     kept = ("summary", "notes", "instrument", "cosmology", "pixel_scale", "flux_unit", "preset")
@@ -197,7 +245,10 @@ def _card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, ImageSet
         "classes": list(next(iter(parts.values()))[1].classes),
         "splits": splits,
         "fresh": data.fresh,
-        "disjoint": "checked: no image (by content hash) stands in two splits"
+        "leaked": len(parts["test"][1]) if data.leak else 0,
+        "disjoint": _leaked(len(parts["test"][1]))
+        if data.leak
+        else "checked: no image (by content hash) stands in two splits"
         + ("; training images have a seed of their own, and each is drawn once" if data.fresh else "")
         + (f"; {removed} copies were removed from training" if removed else ""),
     }

@@ -113,7 +113,7 @@ def _environment() -> jinja2.Environment:
 def _names(runs: Sequence[Run]) -> list[str]:
     """Name runs by their folders, with as much of the path as it takes to tell them apart."""
     paths = [run.path.resolve() for run in runs]
-    short = [path.name for path in paths]
+    short = [run.name if run.shipped else path.name for run, path in zip(runs, paths, strict=True)]
     if len(set(short)) == len(short):
         return short
     common = Path(os.path.commonpath(paths))

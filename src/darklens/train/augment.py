@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
 
 
-def augment(images: Tensor, kinds: list[str], generator: torch.Generator, max_shift: int = 2) -> Tensor:
+def augment(
+    images: Tensor,
+    kinds: list[str],
+    generator: torch.Generator,
+    max_shift: int = 2,
+    *,
+    max_rotation: float = 30.0,
+    share: tuple[slice, int] | None = None,
+) -> Tensor:
     """Augment a batch.
 
     Args:
         images: `(B, bands, H, W)`.
         kinds: any of "dihedral" (the eight symmetries of the square), "rotate90" (rotations alone), "flip" (left-right and
-            up-down), "shift" (whole pixels, wrapped at the border, where these images are empty).
+            up-down), "rotate" (by any angle, bilinear), "shift" (whole pixels, wrapped at the border, where these images are
+            empty).
         generator: source of every choice.
         max_shift: largest shift in pixels.
+        max_rotation: largest angle of "rotate" in degrees, either way.
+        share: where several processes share a batch, which part of how many images these are: all choices are drawn for the whole
+            batch, so that an image is changed in the same way on any number of processes.
 
     Returns:
         A new batch of the same shape (images that are not square are only flipped and turned by 180 degrees).
     """
-    count = len(images)
-    draw = torch.randint(0, 2, (3, count), generator=generator).bool().to(images.device)
+    part, count = share or (slice(None), len(images))
+    draw = torch.randint(0, 2, (3, count), generator=generator)[:, part].bool().to(images.device)
     if {"dihedral", "flip"} & set(kinds):
         images = _where(draw[0], images.flip(-1), images)
         images = _where(draw[1], images.flip(-2), images)
@@ -29,13 +42,26 @@ def augment(images: Tensor, kinds: list[str], generator: torch.Generator, max_sh
     if {"dihedral", "rotate90"} & set(kinds) and images.shape[-1] == images.shape[-2]:
         turned = images.transpose(-1, -2)
         images = _where(draw[2], turned if "dihedral" in kinds else turned.flip(-1), images)
+    if "rotate" in kinds and max_rotation:
+        images = _rotate(images, max_rotation * (2 * torch.rand(count, generator=generator)[part] - 1))
     if "shift" in kinds and max_shift:
-        images = _shift(images, torch.randint(-max_shift, max_shift + 1, (2, count), generator=generator))
+        images = _shift(images, torch.randint(-max_shift, max_shift + 1, (2, count), generator=generator)[:, part])
     return images
 
 
 def _where(choice: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return torch.where(choice[:, None, None, None], yes, no)
+
+
+def _rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Turn each image about its centre by an angle of its own; corners repeat the border, so that no edge shows."""
+    height, width = images.shape[-2:]
+    angle = torch.deg2rad(degrees).to(images)
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    # `affine_grid` measures both axes from -1 to 1: the sides' ratio keeps angles right on images that are not square
+    rows = torch.stack([cos, -sin * height / width, zero], 1), torch.stack([sin * width / height, cos, zero], 1)
+    grid = affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _shift(images: Tensor, shifts: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class Strict(BaseModel):
@@ -16,12 +16,14 @@ class Strict(BaseModel):
 class Preprocess(Strict):
     """From a recorded image to what the network sees; the same in training, validation, test and serving."""
 
-    input: Literal["image", "residual", "both"] = "image"
-    """The image; what is left of it in units of the noise once the smooth lens is fitted and subtracted; or that and the image."""
+    input: Literal["image", "residual", "both", "evidence"] = "image"
+    """The image; what is left of it in units of the noise once the smooth lens is fitted and subtracted; that and the image; or
+    the evidence for substructure: residual, matched filters and sensitivity for a mass at every pixel, and the smooth model, as
+    `darklens.fit.evidence` makes them."""
     limit: float = Field(10.0, gt=0)
     """Residuals are held between plus and minus this, in units of the noise."""
-    normalise: Literal["min-max", "standard", "max", "none"] = "min-max"
-    """Per image and band: to 0..1, to mean 0 and deviation 1, divided by the maximum, or as it is."""
+    normalise: Literal["min-max", "signed", "standard", "max", "none"] = "min-max"
+    """Per image and band: to 0..1, to -1..1, to mean 0 and deviation 1, divided by the maximum, or as it is."""
     stretch: Literal["linear", "sqrt", "asinh", "log"] = "linear"
     """Applied before normalising: sqrt makes Poisson noise even, asinh shows faint arcs, log is for images without noise, whose
     faint outskirts say as much as the arc."""
@@ -35,6 +37,11 @@ class Preprocess(Strict):
     bin: int = Field(1, ge=1, le=16)
     """Side of the blocks of pixels that are averaged after the crop."""
 
+    @property
+    def view(self) -> str:
+        """What has to be computed from an image before `prepare`, by name: two networks with one view share it."""
+        return f"evidence-{self.crop or 'whole'}-{self.bin}" if self.input == "evidence" else self.input
+
 
 class TrainConfig(Strict):
     """Optimisation settings."""
@@ -42,6 +49,12 @@ class TrainConfig(Strict):
     task: Literal["classification", "binary"] = "classification"
     epochs: int = Field(10, ge=1, le=100_000)
     batch_size: int = Field(64, ge=1)
+    """Images of one step of the optimiser, on all devices together."""
+    accumulate: int = Field(1, ge=1)
+    """Parts in which each device computes its share of a batch, one after the other: less memory, the same step (but for batch
+    statistics, which are those of a part)."""
+    micro_batch: PositiveInt | Literal["auto"] | None = None
+    """Images that a device computes at once; `auto` measures what fits, or is fastest; null takes the whole share."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(2e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
@@ -53,9 +66,11 @@ class TrainConfig(Strict):
     patience: int = Field(10, ge=0)
     """Epochs without a better validation loss before `plateau` lowers the rate."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    augment: list[Literal["dihedral", "rotate90", "flip", "shift"]] = ["dihedral", "shift"]
+    augment: list[Literal["dihedral", "rotate90", "flip", "rotate", "shift"]] = ["dihedral", "shift"]
     max_shift: int = Field(2, ge=0)
     """Pixels, for `shift`."""
+    max_rotation: float = Field(30.0, ge=0, le=180)
+    """Degrees either way, for `rotate`."""
     ema: float | None = Field(0.998, gt=0, lt=1)
     """Decay of the averaged weights that are judged and kept; null judges the raw ones."""
     early_stopping: int | None = Field(None, ge=1)
@@ -64,5 +79,7 @@ class TrainConfig(Strict):
     """Largest norm of the gradient."""
     auxiliary: float = Field(20.0, ge=0)
     """Weight of a model's own physics loss, for models that have one; only the lens encoder feels it."""
+    symmetries: bool = False
+    """Judge by the mean of the logits over the symmetries of the square wherever a trained network answers; not in training."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     seed: int = Field(0, ge=0)

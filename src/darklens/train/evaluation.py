@@ -13,21 +13,34 @@ import torch
 from darklens.data import MANIFEST, Table, read, resize_image
 from darklens.errors import InputError
 from darklens.evaluate import classification_metrics, fit_temperature
+from darklens.evaluate.conformal import METHOD, conformal_metrics, conformal_scores, conformal_threshold
 from darklens.evaluate.figure_set import save_classification_figures, save_training_figures
+from darklens.evaluate.proportion import proportion
 from darklens.models import first_convolution
 from darklens.runs import Evaluation
+from darklens.train.answers import Answers, Judge, softmax
+from darklens.train.fresh import FreshImages
+from darklens.train.held_out import save_held_out
 from darklens.train.image_set import ImageSet
-from darklens.train.predictor import Predictor, softmax
+from darklens.train.novelty import RATE, Novelty
+from darklens.train.predictor import Predictor
 from darklens.train.preprocess import check, prepare
 
 FEWEST = 5
 """Images below which an interval would be a guess."""
+LEARN = 4096
+"""Training images from which it is learnt what they are like."""
+COVERAGES = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
+"""Coverages of conformal sets whose thresholds `calibration.json` names."""
 
 
 def calibrate(predictor: Predictor, validation: ImageSet) -> None:
     """Fit the temperature on validation images and write `calibration.json`."""
     logits = predictor.logits_of(validation)
     predictor.temperature = fit_temperature(logits, validation.labels)
+    predictor.validation = logits, validation.labels
+    save_held_out(predictor.run, *predictor.validation)
+    scores = conformal_scores(softmax(logits / predictor.temperature), validation.labels)
     before, after = (
         classification_metrics(softmax(logits / t), validation.labels, predictor.classes)["ece"]
         for t in (1.0, predictor.temperature)
@@ -40,8 +53,40 @@ def calibrate(predictor: Predictor, validation: ImageSet) -> None:
             "n": len(validation),
             "ece_before": before,
             "ece_after": after,
+            "conformal": {"method": METHOD, "thresholds": {str(c): conformal_threshold(scores, c) for c in COVERAGES}},
         },
     )
+
+
+def learn_novelty(predictor: Predictor, train: ImageSet | FreshImages, validation: ImageSet) -> None:
+    """Learn what the model's own images are like, and write `novelty.safetensors` and `novelty.json`.
+
+    Args:
+        predictor: the trained model.
+        train: training images; the first `LEARN` of an epoch are used, as the network sees them, without augmentation.
+        validation: what the thresholds are set on.
+    """
+    seen, n = train.seen_as(predictor.preprocess), min(len(train), LEARN)
+    features, labels = [], []
+    for images, classes in seen.epoch(0, _spread(len(train), n), min(n, 256)):
+        features.append(predictor.features(images.numpy()))
+        labels.append(classes.numpy())
+    learnt = Novelty.learn(np.concatenate(features), np.concatenate(labels))
+    held_out = predictor.features_of(validation)
+    predictor.novelty = learnt.with_thresholds(*held_out)
+    flags = predictor.novelty.judge(*held_out).flags
+    about = {
+        "rate": RATE,
+        "method": "reduced chi^2 of the smooth fit, where there is one; Mahalanobis distance in the features (arXiv:1807.03888)",
+        "learnt_on": {"split": "train", "n": sum(map(len, labels))},
+        "set_on": {"split": "validation"} | proportion(int(flags.sum()), len(flags)),
+    }
+    predictor.novelty.save(predictor.run, about)
+
+
+def _spread(size: int, n: int) -> np.ndarray:
+    """Return n of the positions below `size`, evenly spread: tables may be sorted by class."""
+    return np.unique(np.linspace(0, size - 1, n).astype(np.int64))
 
 
 def evaluate_test(predictor: Predictor, test: ImageSet, card: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +97,7 @@ def evaluate_test(predictor: Predictor, test: ImageSet, card: dict[str, Any]) ->
     """
     run = predictor.run
     first = np.array([np.flatnonzero(test.labels == k)[0] for k in np.unique(test.labels)])
-    inputs = prepare(test.seen_as(predictor.preprocess.input).batch(first)[0], predictor.preprocess)
+    inputs = prepare(test.seen_as(predictor.preprocess).batch(first)[0], predictor.preprocess)
     names = [test.classes[k] for k in np.unique(test.labels)]
     save_training_figures(run.path / "figures", run.history, feature_maps(predictor, inputs), inputs[:, 0].numpy(), names)
     start = time.perf_counter()
@@ -62,10 +107,11 @@ def evaluate_test(predictor: Predictor, test: ImageSet, card: dict[str, Any]) ->
     return judge(predictor, test, run, card)
 
 
-def judge(predictor: Predictor, images: ImageSet, into: Evaluation, card: dict[str, Any]) -> dict[str, Any]:
+def judge(predictor: Judge, images: ImageSet, into: Evaluation, card: dict[str, Any]) -> dict[str, Any]:
     """Measure a model on labelled images and write metrics, predictions, figures and the data card into a folder."""
-    probabilities = softmax(predictor.logits_of(images) / predictor.temperature)
-    metrics = classification_metrics(probabilities, images.labels, predictor.classes)
+    answers = predictor.answers_of(images)
+    probabilities = answers.probabilities
+    metrics = classification_metrics(probabilities, images.labels, predictor.classes) | _promises(answers, images.labels, predictor)
     columns = {name: probabilities[:, k] for k, name in enumerate(predictor.classes)}
     names = np.array(predictor.classes, dtype=object)
     ids = [str(i) for i in images.ids]
@@ -85,6 +131,17 @@ def judge(predictor: Predictor, images: ImageSet, into: Evaluation, card: dict[s
     return metrics
 
 
+def _promises(answers: Answers, labels: np.ndarray, judge: Judge) -> dict[str, Any]:
+    """Measure the conformal sets, and how many images are said to be unusual, as far as the model gives them."""
+    found = {}
+    if answers.sets is not None:
+        found["conformal"] = conformal_metrics(answers.sets, labels, judge.coverage)
+    if answers.unusual is not None:
+        found["unusual"] = proportion(int(answers.unusual.flags.sum()), len(labels))
+        found["unusual_because"] = answers.unusual.counts
+    return found
+
+
 def feature_maps(predictor: Predictor, inputs: torch.Tensor) -> np.ndarray:
     """Return what the first convolution makes of prepared images, `(m, C, h, w)`."""
     kept: list[torch.Tensor] = []
@@ -98,7 +155,7 @@ def feature_maps(predictor: Predictor, inputs: torch.Tensor) -> np.ndarray:
 
 
 def evaluate_path(
-    predictor: Predictor,
+    predictor: Judge,
     path: Path,
     *,
     name: str | None = None,
@@ -106,18 +163,19 @@ def evaluate_path(
     group: dict[str, str] | None = None,
     resize: bool = False,
     hdu: int | str | None = None,
+    out: Path | None = None,
     on_skip: Callable[[str, str], None] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a model on other labelled data, into `RUN/evaluations/NAME`; see `darklens.evaluate`."""
+    """Evaluate a model on other labelled data, into `RUN/evaluations/NAME` or `out`; see `darklens.evaluate`."""
     images, card = _labelled(predictor, path, split, group or {}, resize, hdu, on_skip)
     if len(images) < FEWEST:
         raise InputError(f"{path} has {len(images)} labelled images: an interval needs at least {FEWEST}")
-    place = predictor.run.evaluation(name or path.resolve().name)
+    place = predictor.evaluation(name or path.resolve().name) if out is None else Evaluation(out)
     return judge(predictor, images, place, card)
 
 
 def _labelled(
-    predictor: Predictor,
+    predictor: Judge,
     path: Path,
     split: str | None,
     group: dict[str, str],

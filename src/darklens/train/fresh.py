@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor
 from darklens.fit import Plan
 from darklens.simulate import Preset
 from darklens.train.classification import Classification
+from darklens.train.config import Preprocess
+from darklens.train.fitted import network_inputs
 
 AHEAD = 8
 """Batches that are drawn ahead."""
@@ -33,7 +35,7 @@ class FreshImages:
         size: images that count as an epoch.
         task: says what the labels mean.
         plan: how smooth lenses are fitted, for networks that see residuals.
-        input: "image", "residual" or "both".
+        settings: what the network sees.
     """
 
     preset: Preset
@@ -41,7 +43,7 @@ class FreshImages:
     size: int
     task: Classification
     plan: Plan | None = None
-    input: str = "image"
+    settings: Preprocess = field(default_factory=Preprocess)
 
     def __len__(self) -> int:
         return self.size
@@ -63,9 +65,9 @@ class FreshImages:
         rows = np.bincount(np.arange(self.size) % len(names), minlength=len(names))
         return {name: int(sum(n for n, c in zip(rows, names, strict=True) if c == name)) for name in self.task.classes}
 
-    def seen_as(self, kind: str) -> FreshImages:
-        """Return the same images for a network that sees images, residuals or both."""
-        return replace(self, input=kind)
+    def seen_as(self, settings: Preprocess) -> FreshImages:
+        """Return the same images for a network with these settings."""
+        return replace(self, settings=settings)
 
     def draw(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return images `(count, bands, H, W)` and class indices of rows from `first` on."""
@@ -76,20 +78,26 @@ class FreshImages:
     def inputs(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what the network sees of these rows (before `prepare`), and class indices."""
         images, labels = self.draw(first, count)
-        if self.input == "image":
-            return images, labels
-        residuals = self.plan.fit(images[:, :1]).residual[:, None].astype(np.float32)
-        return (residuals if self.input == "residual" else np.concatenate([residuals, images], axis=1)), labels
+        return network_inputs(images, self.plan, self.settings)[0], labels
 
     def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Return as many images as `index` has, of the first rows, to try things on."""
         return _on(device, *self.inputs(0, len(index)))
 
     def epoch(
-        self, number: int, order: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
+        self,
+        number: int,
+        order: np.ndarray,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        part: slice = slice(None),
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch, drawn ahead by a thread; rows are independent, so their order needs no shuffling."""
+        """Yield the batches of an epoch, drawn ahead by a thread; rows are independent, so their order needs no shuffling.
+
+        Of every batch only this `part` is drawn: where several processes share a batch, each draws its own rows.
+        """
         steps = max(1, len(order) // batch_size)
+        first, last, _ = part.indices(batch_size)
         ready: queue.Queue = queue.Queue(maxsize=AHEAD)
         ended = threading.Event()
 
@@ -105,7 +113,7 @@ class FreshImages:
         def work() -> None:
             try:
                 for step in range(steps):
-                    if not put(self.inputs(number * self.size + step * batch_size, batch_size)):
+                    if not put(self.inputs(number * self.size + step * batch_size + first, last - first)):
                         return
             except BaseException as error:  # the training has to hear of it
                 put(error)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,33 @@ from torch import Tensor
 from darklens.data import Table
 from darklens.errors import InputError
 from darklens.train.classification import Classification
+from darklens.train.config import Preprocess
+
+
+class StoredImages:
+    """Images that stay on disk until somebody asks for them: those of a training set whose network sees only what was fitted.
+
+    Args:
+        table: the table.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.shape = (len(table), *table.shape)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        return self.table.images(index)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for batch in self.table.batches(256):
+            yield from batch["image"]
+
+    def take(self, index: np.ndarray) -> StoredImages:
+        """Return those at these positions, on disk as well."""
+        return StoredImages(self.table.select(rows=index))
 
 
 @dataclass(frozen=True)
@@ -20,20 +47,21 @@ class ImageSet:
     """A labelled set of images.
 
     Args:
-        images: `(n, bands, H, W)` float32, an array or a memory map.
+        images: `(n, bands, H, W)` float32, an array, a memory map, or what is still on disk.
         labels: `(n,)` class indices.
         ids: `(n,)` names.
         classes: class names in index order.
-        residuals: `(n, 1, H, W)` in units of the noise, where a smooth lens was fitted.
-        input: what `batch` gives: "image", "residual" or "both".
+        fitted: view -> `(n, bands, h, w)`, what smooth fits give a network to see: "residual", "evidence-CROP-BIN"; and the fits'
+            reduced chi^2 `(n,)` as "chi2".
+        view: what `batch` gives, as `Preprocess.view` names it.
     """
 
-    images: np.ndarray
+    images: np.ndarray | StoredImages
     labels: np.ndarray
     ids: np.ndarray
     classes: tuple[str, ...]
-    residuals: np.ndarray | None = None
-    input: str = "image"
+    fitted: Mapping[str, np.ndarray] = field(default_factory=dict)
+    view: str = "image"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,26 +82,42 @@ class ImageSet:
         return images.to(device, non_blocking=True), torch.from_numpy(self.labels[index]).to(device)
 
     def inputs(self, index: np.ndarray | slice) -> np.ndarray:
-        """Return images, residuals, or residuals before images, as `input` says."""
-        if self.input == "image":
+        """Return what a network sees, before `prepare`: images, what was fitted, or residuals before images."""
+        if self.view == "image":
             return self.images[index]
-        residuals = self.residuals[index]
-        return residuals if self.input == "residual" else np.concatenate([residuals, self.images[index]], axis=1)
+        if self.view == "both":
+            return np.concatenate([self.fitted["residual"][index], self.images[index]], axis=1)
+        return self.fitted[self.view][index]
 
     def epoch(
-        self, number: int, order: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
+        self,
+        number: int,
+        order: np.ndarray,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        part: slice = slice(None),
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch, in this order; what does not fill a batch is left out."""
+        """Yield this part of the batches of an epoch, in this order; what does not fill a batch is left out."""
         for step in range(max(1, len(order) // batch_size)):
-            yield self.batch(order[step * batch_size : (step + 1) * batch_size], device)
+            yield self.batch(order[step * batch_size : (step + 1) * batch_size][part], device)
 
-    def seen_as(self, kind: str) -> ImageSet:
-        """Return the same set for a network that sees images, residuals or both."""
-        return replace(self, input=kind)
+    def seen_as(self, settings: Preprocess) -> ImageSet:
+        """Return the same set for a network with these settings."""
+        return replace(self, view=settings.view)
+
+    def has(self, settings: Preprocess) -> bool:
+        """Whether everything that a network with these settings sees is there, without another fit."""
+        return settings.view == "image" or ("residual" if settings.view == "both" else settings.view) in self.fitted
 
     @classmethod
     def from_table(
-        cls, table: Table, task: Classification, *, rows: np.ndarray | None = None, cache: Path | None = None
+        cls,
+        table: Table,
+        task: Classification,
+        *,
+        rows: np.ndarray | None = None,
+        cache: Path | None = None,
+        stored: bool = False,
     ) -> ImageSet:
         """Take the labelled rows of a table.
 
@@ -82,6 +126,7 @@ class ImageSet:
             task: says what the labels mean.
             rows: only these rows; None takes all.
             cache: folder for a memory map, should the images not fit into memory.
+            stored: leave the images on disk, for networks that do not see them.
 
         Raises:
             InputError: no rows, rows without a label, or a label that the task does not know.
@@ -90,9 +135,19 @@ class ImageSet:
         labels = task.encode(part.labels)
         if (labels < 0).any():
             raise InputError(f"{int((labels < 0).sum())} of {len(part)} images have no label: put them into one folder per class")
-        return cls(part.image_array(cache=cache), labels, part.ids, task.classes)
+        images = StoredImages(part) if stored else part.image_array(cache=cache)
+        return cls(images, labels, part.ids, task.classes)
 
     def take(self, index: np.ndarray) -> ImageSet:
         """Return the images at these positions."""
-        residuals = None if self.residuals is None else self.residuals[index]
-        return replace(self, images=self.images[index], labels=self.labels[index], ids=self.ids[index], residuals=residuals)
+        fitted = {view: array[index] for view, array in self.fitted.items()}
+        images = self.images.take(index) if isinstance(self.images, StoredImages) else self.images[index]
+        return replace(self, images=images, labels=self.labels[index], ids=self.ids[index], fitted=fitted)
+
+    def joined(self, other: ImageSet) -> ImageSet:
+        """Return both sets, images in memory, as one."""
+        fitted = {view: np.concatenate([array, other.fitted[view]]) for view, array in self.fitted.items()}
+        images, labels, ids = (
+            np.concatenate([getattr(one, name) for one in (self, other)]) for name in ("images", "labels", "ids")
+        )
+        return replace(self, images=images, labels=labels, ids=ids, fitted=fitted)

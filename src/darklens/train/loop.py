@@ -1,11 +1,13 @@
 """The training loop: plain, resumable to the last bit, on Lightning Fabric for devices and processes.
 
 Everything random is a function of `(seed, epoch)`, and the state is written whole at the end of every epoch: a training killed
-at any moment and resumed gives the same weights, bitwise on CPU, as one that was left alone.
+at any moment and resumed gives the same weights, bitwise on CPU, as one that was left alone. What was measured on the way (number
+format, images at once, epochs within a budget) is decided once, and kept in the state.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import signal
 import time
@@ -13,25 +15,27 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-import lightning_fabric
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from darklens.errors import WorkError
 from darklens.runs import LAST, WEIGHTS, Run
-from darklens.train import checkpoint, precision
+from darklens.train import batch_size, budget, checkpoint, precision
 from darklens.train.augment import augment
+from darklens.train.batch_norm import normalises
 from darklens.train.classification import Classification
 from darklens.train.config import Preprocess, TrainConfig
+from darklens.train.distributed import Team, connect
 from darklens.train.ema import MovingAverage
-from darklens.train.fresh import FreshImages
+from darklens.train.fresh import AHEAD, FreshImages
 from darklens.train.image_set import ImageSet
-from darklens.train.optim import Schedule, optimizer
+from darklens.train.logits import EVALUATION_BATCH, predict_logits
+from darklens.train.optim import Schedule, match_memory_order, optimizer
 from darklens.train.preprocess import prepare
+from darklens.train.seeds import seed_at
 
 STATE = "state/checkpoint.safetensors"
-EVALUATION_BATCH = 256
 Progress = Callable[[str, int, int], None]
 """Called with (phase, done, total)."""
 
@@ -47,9 +51,11 @@ class Training:
         validation: images to judge on; never learned from.
         config: optimisation settings.
         preprocess: from image to input.
-        device: "auto", "cpu", "cuda" or "mps".
-        log: receives one sentence at a time.
-        progress: receives (phase, done, total).
+        device: "auto", "cpu", "cuda" or "mps"; for a team of one.
+        team: the processes that train together, and their devices.
+        budget_s: seconds after which the training should have ended; epochs and schedule are cut to it.
+        after_epoch: receives the row of the history; True ends the training.
+        log, progress: receive one sentence at a time; (phase, done, total).
     """
 
     def __init__(
@@ -63,56 +69,138 @@ class Training:
         preprocess: Preprocess,
         *,
         device: str = "auto",
+        team: Team | None = None,
+        budget_s: float | None = None,
+        after_epoch: Callable[[dict[str, float]], bool] = lambda row: False,
         log: Callable[[str], None] = print,
         progress: Progress = lambda phase, done, total: None,
     ) -> None:
+        self.start = time.perf_counter()
         self.run, self.task, self.train_set, self.validation_set = run, task, train, validation
         self.config, self.preprocess, self.log, self.progress = config, preprocess, log, progress
-        self.fabric = lightning_fabric.Fabric(accelerator=device, devices=1)
-        self.steps = max(1, len(train) // config.batch_size)
-        self.state: dict[str, Any] = {
-            "epoch": 0,
-            "history": [],
-            "best": None,
-            "stale": 0,
-            "threads": torch.get_num_threads(),
-        }
-        self.stopping = False
-        self._restore(model.to(self.fabric.device))
+        self.team = team or connect(device)
+        self.fabric, self.after_epoch, self.batch = self.team.fabric, after_epoch, min(config.batch_size, len(train))
+        self.share = self.team.share(self.batch)
+        self.state: dict[str, Any] = {"epoch": 0, "history": [], "best": None, "stale": 0, "threads": torch.get_num_threads()}
+        self.stopping, self.waited = False, 0.0
+        self._restore(model.to(self.fabric.device), budget_s)
 
-    def _restore(self, model: nn.Module) -> None:
+    def _restore(self, model: nn.Module, budget_s: float | None) -> None:
         """Set up the optimiser, and continue from the state in the run folder if there is one."""
         path = self.run.path / STATE
         saved = checkpoint.load(path) if path.is_file() else None
         if saved:
             model.load_state_dict(saved[0])
             self.state |= saved[3]["training"]
-            self.log(f"continuing after epoch {self.state['epoch']} of {self.config.epochs}")
         self.format = self.state.setdefault("precision", None) or self._choose_format(model)
         self.state["precision"] = self.format
-        self.raw = precision.lay_out(model)
-        opt = optimizer(self.raw, self.config)
-        self.schedule = Schedule(opt, self.config, self.steps)
-        self.ema = MovingAverage(self.raw, self.config.ema) if self.config.ema else None
+        self.micro_batch = self._kept_micro_batch() or self._choose_micro_batch(model)
+        self.state |= {"micro_batch": self.micro_batch, "share": len(range(self.batch)[self.share])}
+        self._follow(self._planned(model, budget_s, begun=saved is not None))
+        self._set_up(model)
         if saved:
-            opt.load_state_dict(saved[2])
-            _match_memory_order(opt)
+            self.log(f"continuing after epoch {self.state['epoch']} of {self.config.epochs}")
+            self.inner_optimizer.load_state_dict(saved[2])
+            match_memory_order(self.inner_optimizer)
             self.schedule.load(saved[3]["schedule"])
             if self.ema and saved[1]:
                 self.ema.load(saved[1], saved[3]["ema_steps"])
-        self.model, self.optimizer = self.fabric.setup(self.raw, opt)
+
+    def _set_up(self, model: nn.Module) -> None:
+        self.raw = precision.lay_out(self.team.adapted(model))
+        self.inner_optimizer = optimizer(self.raw, self.config)
+        self.schedule = Schedule(self.inner_optimizer, self.config, self.steps)
+        self.ema = MovingAverage(self.raw, self.config.ema) if self.config.ema else None
+        self.model, self.optimizer = self.fabric.setup(self.raw, self.inner_optimizer)
+        self.idle = self._idle() if self.team.size > 1 else []
         if hasattr(self.raw, "forward_with_auxiliary"):
             self.model.mark_forward_method("forward_with_auxiliary")
+
+    def _idle(self) -> list[nn.Parameter]:
+        """Return the parameters that the loss does not feel: the others would wait for their gradients for ever."""
+        trial = copy.deepcopy(self.raw)
+        images, labels = self._trial_batch(len(range(self.batch)[self.share]))
+        with torch.random.fork_rng():
+            self.task.loss(trial, images, labels).backward()
+        return [p for p, q in zip(self.raw.parameters(), trial.parameters(), strict=True) if p.requires_grad and q.grad is None]
 
     def _choose_format(self, model: nn.Module) -> str:
         if self.config.precision != "auto":
             return self.config.precision
-        index = np.arange(min(self.config.batch_size, len(self.train_set)))
-        images, labels = self.train_set.batch(index, self.fabric.device)
         with torch.random.fork_rng():
-            chosen, sentence = precision.choose(model, self.task.loss, prepare(images, self.preprocess), labels)
+            chosen, sentence = precision.choose(model, self.task.loss, *self._trial_batch(self.batch))
         self.log(sentence)
-        return chosen
+        return precision.FORMATS[int(self.team.settle(precision.FORMATS.index(chosen)))]
+
+    def _trial_batch(self, count: int) -> tuple[Tensor, Tensor]:
+        images, labels = self.train_set.batch(np.arange(count), self.fabric.device)
+        return prepare(images, self.preprocess), labels
+
+    def _kept_micro_batch(self) -> int | None:
+        """Return what was decided before; a share that was computed whole is so on any number of processes."""
+        kept, share, wanted = self.state.get("micro_batch"), len(range(self.batch)[self.share]), self.config.micro_batch
+        if not kept:
+            return None
+        return min(share if kept == self.state.get("share", share) else kept, wanted if isinstance(wanted, int) else share, share)
+
+    def _choose_micro_batch(self, model: nn.Module) -> int:
+        """Return how many images each device computes at once."""
+        share = len(range(self.batch)[self.share])
+        if self.config.micro_batch != "auto":
+            return min(share, self.config.micro_batch or share)
+        on_processor = self.fabric.device.type == "cpu"
+        if on_processor and normalises(model):
+            self.log(f"batches of {share} images are computed at once: the model normalises over its batch")
+            return share
+        images, labels = self._trial_batch(share)
+        with torch.random.fork_rng():
+            chosen, sentence = (batch_size.fastest if on_processor else batch_size.largest_that_fits)(
+                lambda n: precision.time_step(model, self.task.loss, images[:n], labels[:n], self.format, 1), share
+            )
+        self.log(sentence)
+        return int(self.team.settle(chosen))
+
+    def _planned(self, model: nn.Module, budget_s: float | None, *, begun: bool) -> budget.Plan:
+        """Return how long the training is: as it was decided when it began, or else as recipe and budget say."""
+        if self.state.get("plan", {}).get("budget_s"):
+            return budget.Plan(**self.state["plan"])
+        steps = max(1, len(self.train_set) // self.batch)
+        whole = budget.Plan(self.config.epochs, steps, self.config.epochs, steps)
+        if begun and budget_s:
+            self.log("the training began without a budget and keeps the schedule that it began with")
+        if begun or budget_s is None:
+            return whole
+        self._follow(whole)
+        return self._measure(model, budget_s)
+
+    def _follow(self, plan: budget.Plan) -> None:
+        self.plan, self.steps = plan, plan.steps
+        self.config = self.config.model_copy(update={"epochs": plan.epochs})
+        self.state["plan"] = plan.as_dict()
+
+    def _measure(self, model: nn.Module, budget_s: float) -> budget.Plan:
+        """Train a copy of the model for a few steps, and see what fits into a budget."""
+        self._set_up(copy.deepcopy(model))
+        warm_up = budget.WARM_UP + (AHEAD if isinstance(self.train_set, FreshImages) else 0)
+        ticks = [time.perf_counter()]
+
+        def enough(step: int) -> bool:
+            ticks.append(time.perf_counter())
+            late = self.team.any(ticks[-1] - self.start > budget.SHORT * budget_s)
+            return step + 1 == warm_up + budget.STEPS or (late and step > 0)
+
+        self._learn(0, enough)
+        timed = ticks[min(warm_up, len(ticks) - 2) :]
+        step_s = (timed[-1] - timed[0]) / (len(timed) - 1)
+        few = self.validation_set.take(np.arange(min(len(self.validation_set), EVALUATION_BATCH)))
+        before = time.perf_counter()
+        predict_logits(self.raw, self.task, few, self.preprocess, self.fabric.device)
+        judge_s = (time.perf_counter() - before) * len(self.validation_set) / len(few) / self.team.size
+        spent = time.perf_counter() - self.start
+        numbers = (self.team.settle(value) for value in (spent, step_s, judge_s))
+        plan = budget.cut(budget_s, *numbers, epochs=self.config.epochs, steps=self.steps)
+        self.log(plan.sentence)
+        return plan
 
     def fit(self) -> dict[str, Any]:
         """Train to the end, to the early stop, or to Ctrl-C (which ends the epoch and keeps everything).
@@ -125,8 +213,9 @@ class Training:
         """
         with self._interruptible():
             while self.state["epoch"] < self.config.epochs and not self._early():
-                self._one_epoch(self.state["epoch"])
-                if self.stopping:
+                row = self._one_epoch(self.state["epoch"])
+                self.stopping = self.team.any(self.stopping)
+                if self.stopping or self.after_epoch(row):
                     break
         self.state["interrupted"] = self.stopping
         return self.state
@@ -134,7 +223,7 @@ class Training:
     def _early(self) -> bool:
         return self.config.early_stopping is not None and self.state["stale"] >= self.config.early_stopping
 
-    def _one_epoch(self, epoch: int) -> None:
+    def _one_epoch(self, epoch: int) -> dict[str, float]:
         start = time.perf_counter()
         rate = self.optimizer.param_groups[0]["lr"]
         self.waited = 0.0
@@ -150,58 +239,99 @@ class Training:
             "val_accuracy": accuracy,
             "seconds": round(time.perf_counter() - start, 2),
             "waited_s": round(self.waited, 2),
-            "images_per_s": round(self.steps * self.config.batch_size / seconds, 1),
-        }
+            "images_per_s": round(self.steps * self.batch / seconds, 1),
+        } | ({"epochs": self.plan.epochs, "budget_s": self.plan.budget_s} if self.plan.budget_s else {})
         self.state["history"].append(row)
         self.state["epoch"] = epoch + 1
         better = self.state["best"] is None or loss < self.state["best"]["val_loss"]
         self.state["stale"] = 0 if better else self.state["stale"] + 1
         if better:
             self.state["best"] = {"epoch": epoch + 1, "val_loss": loss, "val_accuracy": accuracy}
-        self._save(better)
+        if self.team.leads:
+            self._save(better)
         self.log(
             f"epoch {epoch + 1}/{self.config.epochs}: training loss {losses:.4f}, validation loss {loss:.4f}, "
             f"accuracy {accuracy:.4f}{' (best)' if better else ''}, {row['images_per_s']:.0f} images/s"
         )
+        return row
 
-    def _learn(self, epoch: int) -> float:
-        """Go once through the training images; returns the mean loss."""
-        generator = torch.Generator().manual_seed(_seed(self.config.seed, epoch))
+    def _learn(self, epoch: int, enough: Callable[[int], bool] = lambda step: False) -> float:
+        """Go once through the training images, or until `enough(step)`; returns the mean loss."""
+        generator = torch.Generator().manual_seed(seed_at(self.config.seed, epoch))
         order = torch.randperm(len(self.train_set), generator=generator).numpy()
         total = torch.zeros((), device=self.fabric.device)
         self.model.train()
         with torch.random.fork_rng():
-            torch.manual_seed(_seed(self.config.seed, epoch, 1))  # dropout has no generator argument
-            batches = self.train_set.epoch(epoch, order, self.config.batch_size, self.fabric.device)
+            # dropout has no generator argument; its masks differ between processes
+            torch.manual_seed(seed_at(self.config.seed, epoch, 1, *([self.team.rank] if self.team.rank else [])))
+            batches = self.train_set.epoch(epoch, order, self.batch, self.fabric.device, self.share)
             with closing(batches):
                 for step in range(self.steps):
                     start = time.perf_counter()
                     images, labels = next(batches)
                     self.waited += time.perf_counter() - start
                     total += self._step(images, labels, generator, epoch, step)
+                    if enough(step):
+                        break
                     self.progress(f"epoch {epoch + 1}/{self.config.epochs}", step + 1, self.steps)
         return float(total) / self.steps
 
     def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator, epoch: int, step: int) -> Tensor:
-        images = augment(prepare(images, self.preprocess), self.config.augment, generator, self.config.max_shift)
-        with precision.autocast(self.fabric.device.type, self.format):
-            answers, physics = self.task.losses(self.model, images, labels)
-            loss = answers + physics
-        if not math.isfinite(value := float(loss.detach())):
-            rate = self.optimizer.param_groups[0]["lr"]
-            raise WorkError(
-                f"the loss became {value} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.2g}): lower train.lr; "
-                f"the weights of epoch {self.state['epoch']} are kept in {self.run.path}"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
+        settings, share = self.config, (self.share, self.batch)
+        choices = {"max_shift": settings.max_shift, "max_rotation": settings.max_rotation, "share": share}
+        images = augment(prepare(images, self.preprocess), settings.augment, generator, **choices)
+        answers, physics = self.team.total(self._gradients(images, labels))
+        if not math.isfinite(value := float(answers + physics)):
+            self._diverged(value, epoch, step)
         if self.config.clip:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.config.clip, error_if_nonfinite=False)
         self.optimizer.step()
         self.schedule.step()
         if self.ema:
             self.ema.update(self.raw)
-        return answers.detach()
+        return answers
+
+    def _gradients(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return this process's part of the two mean losses of the batch, whose gradients are in the parameters then."""
+        try:
+            return self._accumulate(images, labels)
+        except (RuntimeError, MemoryError) as error:
+            if not batch_size.out_of_memory(error):
+                raise
+            if self.team.size > 1:
+                lower = batch_size.smaller(self.micro_batch)
+                raise WorkError(
+                    f"the memory of a device does not hold {self.micro_batch} images at once: --set train.micro_batch={lower}"
+                ) from error
+        self.state["micro_batch"] = self.micro_batch = batch_size.smaller(self.micro_batch)
+        self.log(f"the memory does not hold that many images at once: going on with {self.micro_batch} at a time")
+        if self.fabric.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self._gradients(images, labels)
+
+    def _accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros(2, device=images.device)
+        parts = batch_size.parts(len(images), self.micro_batch, self.config.accumulate)
+        for part in parts:
+            weight = len(labels[part]) / self.batch
+            with self.fabric.no_backward_sync(self.model, enabled=part is not parts[-1]):
+                with precision.autocast(self.fabric.device.type, self.format):
+                    answers, physics = self.task.losses(self.model, images[part], labels[part])
+                    loss = answers + physics + sum(0 * parameter.sum() for parameter in self.idle)
+                self.fabric.backward(loss * (weight * self.team.size))  # processes' gradients are averaged, and shares may differ
+            total += weight * torch.stack([answers.detach(), physics.detach()])
+        return total
+
+    def _diverged(self, value: float, epoch: int, step: int) -> None:
+        """End a training, in all processes, with one sentence from the first."""
+        if not self.team.leads:
+            raise SystemExit
+        rate = self.optimizer.param_groups[0]["lr"]
+        raise WorkError(
+            f"the loss became {value} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.2g}): lower train.lr; "
+            f"the weights of epoch {self.state['epoch']} are kept in {self.run.path}"
+        )
 
     def judge(self, images: ImageSet) -> tuple[float, float]:
         """Return loss and accuracy of the judged weights (the average where there is one)."""
@@ -211,8 +341,11 @@ class Training:
 
     def logits(self, images: ImageSet) -> np.ndarray:
         """Return `(n, k)` logits of the judged weights."""
+        rows = np.arange(len(images))[self.team.rank :: self.team.size]
         with self._judged_weights():
-            return predict_logits(self.raw, self.task, images, self.preprocess, self.fabric.device)
+            own = images if self.team.size == 1 else images.take(rows)
+            found = predict_logits(self.raw, self.task, own, self.preprocess, self.fabric.device)
+        return self.team.collect(found, rows, len(images))
 
     @contextmanager
     def _judged_weights(self) -> Iterator[None]:
@@ -265,29 +398,3 @@ class Training:
             yield
         finally:
             signal.signal(signal.SIGINT, previous)
-
-
-def predict_logits(
-    model: nn.Module, task: Classification, images: ImageSet | np.ndarray, preprocess: Preprocess, device: torch.device | str
-) -> np.ndarray:
-    """Return `(n, k)` logits of a set, or of inputs `(n, bands, H, W)`, in batches, always in float32."""
-    inputs = images.inputs if isinstance(images, ImageSet) else images.__getitem__
-    model.eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(images), EVALUATION_BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(inputs(slice(start, start + EVALUATION_BATCH)))).to(device)
-            parts.append(task.predict(model, prepare(batch, preprocess)).cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, len(task.classes)), np.float32)
-
-
-def _match_memory_order(opt: torch.optim.Optimizer) -> None:
-    """Lay the optimiser's tensors out as their parameters are: fused steps walk through both by address, not by index."""
-    for parameter, state in opt.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[name] = torch.empty_like(parameter).copy_(value)
-
-
-def _seed(*address: int) -> int:
-    return int(np.random.SeedSequence(address).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from darklens.train.config import TrainConfig
 
@@ -20,6 +20,14 @@ def optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups, lr=config.lr, momentum=MOMENTUM, nesterov=True)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.lr, fused=True)
+
+
+def match_memory_order(opt: torch.optim.Optimizer) -> None:
+    """Lay the optimiser's tensors out as their parameters are: fused steps walk through both by address, not by index."""
+    for parameter, state in opt.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 class Schedule:

@@ -37,13 +37,14 @@ def choose(
     """
     if images.device.type == "cpu":
         images, labels = images[:TRIAL_IMAGES], labels[:TRIAL_IMAGES]
-    seconds = {name: _time(model, step, images, labels, name) for name in FORMATS}
+    seconds = {name: time_step(model, step, images, labels, name) for name in FORMATS}
     best = "bf16" if seconds["bf16"] * GAIN < seconds["float32"] else "float32"
     rates = ", ".join(f"{name} {len(images) / s:.0f}" for name, s in seconds.items())
     return best, f"precision {best}, measured on this machine (training images/s: {rates})"
 
 
-def _time(model: nn.Module, step: Callable, images: Tensor, labels: Tensor, name: str, repeats: int = 3) -> float:
+def time_step(model: nn.Module, step: Callable, images: Tensor, labels: Tensor, name: str, repeats: int = 3) -> float:
+    """Return the seconds of the fastest of a few training steps in a format, on a copy of the model; see `choose`."""
     trial = lay_out(copy.deepcopy(model))
     best = float("inf")
     for _ in range(repeats):

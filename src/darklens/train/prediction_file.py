@@ -10,17 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from darklens.data import Record, read
 from darklens.errors import InputError
-from darklens.train.predictor import Predictor
+from darklens.evaluate.proportion import proportion
+from darklens.train.answers import Answers, Judge
 
 SUFFIXES = (".csv", ".parquet")
 
 
 def predict_path(
-    predictor: Predictor,
+    judge: Judge,
     path: Path,
     out: Path | None,
     *,
@@ -32,16 +31,19 @@ def predict_path(
     """Classify every image at a path.
 
     Args:
-        predictor: a trained model.
+        judge: a trained model, or several as one.
         path: an image, a folder, a table.
-        out: `.csv` or `.parquet`; None prints CSV on stdout. Columns: id, source, predicted, one probability a class.
+        out: `.csv` or `.parquet`; None prints CSV on stdout. Columns: id, source, predicted, one probability a class; then, as far
+            as the model knows them, `set` (the classes of the conformal set, joined by |), `unusual` (1 for an image unlike the
+            training images) with `unusual_because`, and for an ensemble `disagreement` in nats.
         resize: accept images of another size.
         hdu: extension of FITS files.
         force: replace an existing file.
         collect: return the rows as well; without `out` nothing is printed then.
 
     Returns:
-        `{"images": number classified, "skipped": [(name, reason)]}`, and with `collect` the rows as "predictions".
+        `{"images": number classified, "skipped": [(name, reason)], "unusual": fraction with its interval, or None}`, and with
+        `collect` the rows as "predictions".
 
     Raises:
         InputError: no image could be classified, or `out` exists or has another suffix.
@@ -53,20 +55,22 @@ def predict_path(
             raise InputError(f"{out} exists: choose another file or give --force")
     skipped: list[tuple[str, str]] = []
     records = read(path, hdu=hdu, on_skip=lambda what, why: skipped.append((str(what), why)))
-    batches = predictor.predict(records, resize=resize, on_skip=lambda what, why: skipped.append((what, why)))
+    batches = judge.answer(records, resize=resize, on_skip=lambda what, why: skipped.append((what, why)))
     first = next(batches, None)
     if first is None:
         reason = skipped[0][1] if skipped else "it holds no image"
         more = f" (and {len(skipped) - 1} more that could not be used)" if len(skipped) > 1 else ""
         raise InputError(reason if not more else f"{reason}{more}")
-    header = ["id", "source", "predicted", *predictor.classes]
-    blocks = (_rows(batch, predictor.classes) for batch in chain([first], batches))
+    header = ["id", "source", "predicted", *judge.classes, *_more(first[1], judge.classes)]
+    flagged: list[int] = []
+    blocks = (_rows(*batch, judge.classes, flagged) for batch in chain([first], batches))
     collected: list[list[Any]] = []
     if collect:
         blocks = _kept(blocks, collected)
     silent = out is None and collect
     count = sum(len(block) for block in blocks) if silent else _write(out, header, next(blocks), blocks)
-    found = {"images": count, "skipped": skipped}
+    unusual = None if first[1].unusual is None else proportion(sum(flagged), count)
+    found = {"images": count, "skipped": skipped, "unusual": unusual}
     return found | ({"predictions": [dict(zip(header, row, strict=True)) for row in collected]} if collect else {})
 
 
@@ -76,12 +80,27 @@ def _kept(blocks: Iterator[list[list[Any]]], into: list[list[Any]]) -> Iterator[
         yield block
 
 
-def _rows(batch: tuple[list[Record], np.ndarray], classes: tuple[str, ...]) -> list[list[Any]]:
-    records, probabilities = batch
+def _rows(records: list[Record], answers: Answers, classes: tuple[str, ...], flagged: list[int]) -> list[list[Any]]:
+    """Return the lines of a batch, and enter how many of its images are unusual."""
+    flagged.append(0 if answers.unusual is None else int(answers.unusual.flags.sum()))
+    more = list(_more(answers, classes).values())
     return [
-        [record.id, record.source, classes[int(p.argmax())], *(round(float(v), 6) for v in p)]
-        for record, p in zip(records, probabilities, strict=True)
+        [record.id, record.source, classes[int(p.argmax())], *(round(float(v), 6) for v in p), *(column[i] for column in more)]
+        for i, (record, p) in enumerate(zip(records, answers.probabilities, strict=True))
     ]
+
+
+def _more(answers: Answers, classes: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Return the columns that come after the probabilities."""
+    found: dict[str, list[Any]] = {}
+    if answers.sets is not None:
+        found["set"] = ["|".join(name for name, inside in zip(classes, row, strict=True) if inside) for row in answers.sets]
+    if answers.unusual is not None:
+        found["unusual"] = [int(flag) for flag in answers.unusual.flags]
+        found["unusual_because"] = list(answers.unusual.because)
+    if answers.disagreement is not None:
+        found["disagreement"] = [round(float(v), 6) for v in answers.disagreement]
+    return found
 
 
 def _write(out: Path | None, header: list[str], first: list[list[Any]], rest: Iterator[list[list[Any]]]) -> int:

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darklens.data import Record, resize_image
 from darklens.errors import InputError
+from darklens.evaluate.conformal import conformal_scores, conformal_threshold, prediction_sets
 from darklens.fit import Plan
-from darklens.models import build
-from darklens.runs import Run
+from darklens.models import build, for_trained
+from darklens.runs import Evaluation, Run
+from darklens.train.answers import Answers, Judge, softmax
 from darklens.train.checkpoint import load_weights
 from darklens.train.classification import Classification
 from darklens.train.config import Preprocess
+from darklens.train.fitted import network_inputs
+from darklens.train.held_out import load_held_out
 from darklens.train.image_set import ImageSet
 from darklens.train.loop import predict_logits
-from darklens.train.preprocess import check, network_shape
+from darklens.train.measured import measured_plan
+from darklens.train.novelty import Features, Novelty
+from darklens.train.preprocess import network_shape
+from darklens.train.symmetries import Symmetrised, symmetric_views
 
-BATCH = 256
+COVERAGE = 0.9
+"""Wanted of conformal sets, unless somebody asks for another."""
 
 
-class Predictor:
+class Predictor(Judge):
     """The best weights of a run, with its preprocessing and its calibration.
 
     Args:
         run: a run folder whose training has written weights.
         device: "auto", "cpu", "cuda" or "mps".
+        symmetries: answer with the mean of the logits over the symmetries of the square; None does what the run was trained for.
+        coverage: fraction of the conformal sets that hold the true class.
 
     Raises:
-        InputError: weights are missing, damaged, or do not fit the recipe.
+        InputError: weights are missing, damaged, or do not fit the recipe; a coverage outside 0 to 1.
     """
 
-    def __init__(self, run: Run, device: str = "auto") -> None:
+    def __init__(self, run: Run, device: str = "auto", *, symmetries: bool | None = None, coverage: float = COVERAGE) -> None:
+        conformal_threshold(np.zeros(0), coverage)  # a wrong one is refused before any work
         self.run = run
         described = run.model
         self.classes: tuple[str, ...] = tuple(described["classes"])
@@ -43,11 +53,18 @@ class Predictor:
         self.preprocess = Preprocess.model_validate(described["preprocess"])
         self.task = Classification(self.classes, described["group"], single_logit=described["single_logit"])
         self.device = resolve_device(device)
-        self.model = build_model(described, self.task.outputs).to(self.device)
+        trained = described | {"options": for_trained(described["options"])}
+        self.model = build_model(trained, self.task.outputs).to(self.device)
         self._load(run)
         fit = described.get("fit")
         self.plan = Plan.from_dict(fit) if fit else None
         self.temperature: float = (run.calibration or {}).get("temperature", 1.0)
+        self.validation = load_held_out(run)
+        self.novelty = Novelty.load(run)
+        self.coverage = coverage
+        self.symmetries: bool = described.get("symmetries", False) if symmetries is None else symmetries
+        self.network = Symmetrised(self.model) if self.symmetries else self.model
+        self.calibrated = False
 
     def _load(self, run: Run) -> None:
         state, wanted = load_weights(run.weights), self.model.state_dict()
@@ -65,64 +82,88 @@ class Predictor:
         Raises:
             InputError: rank, bands, size or values that do not fit.
         """
-        array = np.asarray(images, dtype=np.float32)
-        array = array[None] if array.ndim == 2 else array
-        array = array[:, None] if array.ndim == 3 and self.shape[0] == 1 else array
-        array = array[None] if array.ndim == 3 else array
-        checked = [check(image, self.shape, f"image {i}") for i, image in enumerate(array)]
-        return predict_logits(self.model, self.task, self.inputs(np.stack(checked)), self.preprocess, self.device)
+        return self._look(self.inputs(self.checked(images)))[0]
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """Return what the network sees of checked images `(n, bands, H, W)`; smooth lenses are fitted where it asks for that."""
-        if self.preprocess.input == "image":
-            return images
-        residuals = self.plan.fit(images[:, :1]).residual[:, None].astype(np.float32)
-        return residuals if self.preprocess.input == "residual" else np.concatenate([residuals, images], axis=1)
+        return self.see(images)[0]
 
-    def probabilities(self, images: np.ndarray | Tensor) -> np.ndarray:
-        """Return `(n, k)` calibrated class probabilities; images as for `logits`."""
-        return softmax(self.logits(images) / self.temperature)
+    def see(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return what the network sees of checked images, and `(n,)` reduced chi^2 of the smooth fit where it asks for one."""
+        inputs, fit = network_inputs(images, self.plan, self.preprocess)
+        return inputs, None if fit is None else fit.chi2
+
+    def answers(self, images: np.ndarray) -> Answers:
+        """Return probabilities, conformal sets and unusual images of checked images `(n, bands, H, W)`."""
+        return self.answers_seen(*self.see(images))
+
+    def answers_seen(self, inputs: np.ndarray | ImageSet, chi2: np.ndarray | None) -> Answers:
+        """Return the answers for what `see` returned."""
+        logits, features = self._look(inputs)
+        probabilities = softmax(logits / self.temperature)
+        sets = None if self.threshold is None else prediction_sets(probabilities, self.threshold)
+        return Answers(probabilities, sets, None if self.novelty is None else self.novelty.judge(features, chi2))
+
+    def answers_of(self, images: ImageSet) -> Answers:
+        """Return the answers for a set; fits that it has already are not repeated."""
+        return self.answers_seen(*self._seen(images))
 
     def logits_of(self, images: ImageSet) -> np.ndarray:
-        """Return `(n, k)` logits of a set; residuals that it has already are not computed again."""
-        if self.preprocess.input != "image" and images.residuals is None:
-            return self.logits(images.images)
-        return predict_logits(self.model, self.task, images.seen_as(self.preprocess.input), self.preprocess, self.device)
+        """Return `(n, k)` logits of a set; fits that it has already are not repeated."""
+        return self._look(self._seen(images)[0])[0]
 
-    def predict(
-        self, records: Iterable[Record], *, resize: bool = False, on_skip: Callable[[str, str], None] | None = None
-    ) -> Iterator[tuple[list[Record], np.ndarray]]:
-        """Classify a stream of records, batch by batch; memory stays flat.
+    def features_of(self, images: ImageSet) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return `(n, d)` what the last layer sees of a set, and `(n,)` reduced chi^2 where smooth lenses are fitted."""
+        seen, chi2 = self._seen(images)
+        return self._look(seen)[1], chi2
 
-        Args:
-            records: images with names.
-            resize: accept other sizes by resampling.
-            on_skip: called with (name, reason) of an image that does not fit; None raises the reason instead.
+    def features(self, inputs: np.ndarray) -> np.ndarray:
+        """Return `(n, d)` what the last layer sees of network inputs, before `prepare`."""
+        return self._look(inputs)[1]
 
-        Yields:
-            Records and their `(n, k)` calibrated probabilities.
+    def _seen(self, images: ImageSet) -> tuple[np.ndarray | ImageSet, np.ndarray | None]:
+        if self.preprocess.input == "image" or (images.has(self.preprocess) and "chi2" in images.fitted):
+            return images.seen_as(self.preprocess), images.fitted.get("chi2") if self.plan else None
+        return self.see(self.checked(images.images))
+
+    def _look(self, inputs: np.ndarray | ImageSet) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits and features, always of the first of the symmetric views."""
+        views = len(symmetric_views(torch.zeros(1, 1, *network_shape(self.shape, self.preprocess)[1:]))) if self.symmetries else 1
+        with Features(self.model, self.task.outputs, views) as features:
+            logits = predict_logits(self.network, self.task, inputs, self.preprocess, self.device)
+        return logits, features.array()
+
+    @property
+    def threshold(self) -> float | None:
+        """Score up to which a class belongs to a conformal set; None for runs that have not kept their validation answers."""
+        if self.validation is None:
+            return None
+        logits, labels = self.validation
+        return conformal_threshold(conformal_scores(softmax(logits / self.temperature), labels), self.coverage)
+
+    def calibrated_on(self, images: np.ndarray, *, log: Callable[[str], None] = lambda sentence: None) -> Predictor:
+        """Return the same model with the PSF and the noise of its fits measured on images `(n, bands, H, W)`, without labels.
+
+        Raises:
+            InputError: the model fits no lenses, or the images do not allow it; see `measured_plan`.
         """
-        stream = iter(records)
-        while batch := list(islice(stream, BATCH)):
-            fitting: list[Record] = []
-            images = []
-            for record in batch:
-                try:
-                    image = resize_image(record.image, self.shape[1:]) if resize else record.image
-                    images.append(check(image, self.shape, record.source or record.id))
-                    fitting.append(record)
-                except InputError as error:
-                    if on_skip is None:
-                        raise
-                    on_skip(record.id, str(error))
-            if fitting:
-                logits = predict_logits(self.model, self.task, self.inputs(np.stack(images)), self.preprocess, self.device)
-                yield fitting, softmax(logits / self.temperature)
+        if self.plan is None:
+            raise InputError(f"{self.run.path} sees images and fits no lenses: there is no PSF to calibrate, leave --calibrate out")
+        found = copy.copy(self)
+        found.plan, _ = measured_plan(images[:, :1], self.plan, log=log)
+        found.calibrated = True
+        return found
 
+    def with_network(self, network: torch.nn.Module) -> Predictor:
+        """Return the same with another network of the same form; this one stays what it is."""
+        found = copy.copy(self)
+        found.model, found.network = network, Symmetrised(network) if self.symmetries else network
+        return found
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities `(n, k)` float64 of logits."""
-    return torch.softmax(torch.from_numpy(np.asarray(logits, dtype=np.float64)), dim=1).numpy()
+    def evaluation(self, name: str) -> Evaluation:
+        """Return the folder of an evaluation on other data: the run's."""
+        name = f"{name}-calibrated" if self.calibrated else name
+        return self.run.evaluation(f"{name}-symmetries" if self.symmetries != self.run.model.get("symmetries", False) else name)
 
 
 def build_model(described: dict, outputs: int) -> torch.nn.Module:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from darklens.errors import InputError
+from darklens.fit.evidence import CHANNELS
 from darklens.models import small_structures
 from darklens.train.config import Preprocess
 
@@ -46,7 +47,8 @@ def prepare(images: Tensor, settings: Preprocess) -> Tensor:
     """Crop, bin, stretch and normalise.
 
     Args:
-        images: `(B, bands, H, W)`; the residual stands before the bands of the image, or in their place, as `settings.input` says.
+        images: `(B, bands, H, W)`; the residual stands before the bands of the image, or in their place, or the maps of
+            `darklens.fit.evidence` do, as `settings.input` says.
         settings: the recipe's section.
 
     Returns:
@@ -54,6 +56,8 @@ def prepare(images: Tensor, settings: Preprocess) -> Tensor:
     """
     if settings.input == "image":
         return _prepare_image(images, settings)
+    if settings.input == "evidence":
+        return _prepare_evidence(images)
     residual = _prepare_residual(images[:, :1], settings)
     return residual if settings.input == "residual" else torch.cat([residual, _prepare_image(images[:, 1:], settings)], dim=1)
 
@@ -64,6 +68,13 @@ def _prepare_residual(residual: Tensor, settings: Preprocess) -> Tensor:
     if settings.bin > 1:
         residual = avg_pool2d(residual, settings.bin) * settings.bin  # the mean of n values of unit scatter has 1/sqrt(n)
     return residual.clamp(-settings.limit, settings.limit)
+
+
+def _prepare_evidence(maps: Tensor) -> Tensor:
+    """Bring all maps to about unit range, strong signals compressed; crop and bin have been done."""
+    residual, significance, slope, sensitivity, model = maps.unbind(1)
+    compressed = 0.9 * torch.asinh(residual / 3), 0.9 * torch.asinh(significance / 6)
+    return torch.stack([*compressed, 0.5 * slope, 0.4 * sensitivity, model], 1)
 
 
 def _prepare_image(images: Tensor, settings: Preprocess) -> Tensor:
@@ -79,9 +90,10 @@ def _prepare_image(images: Tensor, settings: Preprocess) -> Tensor:
     if settings.normalise == "standard":
         images = images - images.mean((-2, -1), keepdim=True)
         return images / images.std((-2, -1), keepdim=True).clamp_min(1e-12)
-    if settings.normalise == "min-max":
+    if settings.normalise in ("min-max", "signed"):
         images = images - images.amin((-2, -1), keepdim=True)
-    return images / images.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(images.dtype).tiny)
+    images = images / images.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(images.dtype).tiny)
+    return 2 * images - 1 if settings.normalise == "signed" else images
 
 
 def _stretched(images: Tensor, settings: Preprocess) -> Tensor:
@@ -112,5 +124,5 @@ def central(images: Tensor, size: int) -> Tensor:
 def network_shape(shape: tuple[int, int, int], settings: Preprocess) -> tuple[int, int, int]:
     """Return `(bands, h, w)` as the network sees it."""
     bands, height, width = shape if settings.crop is None else (shape[0], settings.crop, settings.crop)
-    bands = {"image": bands, "residual": 1, "both": bands + 1}[settings.input]
+    bands = {"image": bands, "residual": 1, "both": bands + 1, "evidence": len(CHANNELS)}[settings.input]
     return bands, height // settings.bin, width // settings.bin

@@ -64,14 +64,20 @@ class Population(ABC):
     def truth_columns(self) -> tuple[str, ...]:
         """Return the names of the truth columns, the same for every row."""
 
-    def draw(self, n: int, seed: int, start: int = 0) -> Scene:
+    def draw(self, n: int, seed: int, start: int = 0, *, labels: tuple[str, ...] | None = None) -> Scene:
         """Draw the systems of rows `start` to `start + n - 1` of the table with this seed.
+
+        Args:
+            n: how many.
+            seed: of the table.
+            start: first row.
+            labels: n classes in place of the rows' own, which go round; the smooth lens of a row is the same in every class.
 
         Returns:
             A scene of n systems in float64.
         """
         rows = range(start, start + n)
-        labels = tuple(self.classes[row % len(self.classes)] for row in rows)
+        labels = labels or tuple(self.classes[row % len(self.classes)] for row in rows)
         systems = [self.draw_system(label, row_generator(seed, row, "scene")) for label, row in zip(labels, rows, strict=True)]
         return self._stack(systems, labels, seed, tuple(rows))
 

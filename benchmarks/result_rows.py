@@ -1,0 +1,202 @@
+"""Rows of `docs/results.json`: from run folders, from rows that other scripts left, and from estimated bounds.
+
+A row is identified by block, recipe, model, variant and data; a newer one takes the place of an older one, and rows of runs that
+are not there any more are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.published import system_of
+from darklens.errors import InputError
+from darklens.evaluate import compare_predictions
+from darklens.recipes import load, names
+from darklens.runs import RECIPE, SEEDS, Evaluation, Run
+
+Row = dict[str, Any]
+OWN = "own test split"
+LIMIT = "limit"
+HEADLINE = {"accuracy": "accuracy", "auc_macro": "macro AUC", "average_precision": "macro AP", "loss": "log loss", "ece": "ECE"}
+TITLES = {
+    "model-i": "Model I (noise drawn twice, as published)",
+    "model-ii": "Model II (noise-free, as published)",
+    "model-iii": "Model III (noise-free, as published)",
+    "model-ii-noisy": "Model II scenes with noise",
+    "model-iii-noisy": "Model III scenes with noise",
+    "common-test": "Common test (no / sphere / vort)",
+    "binary": "Substructure or none, with and without a leak",
+    "lessons": "A lesson: the dropout CNN",
+    "robustness": "Robustness",
+    "learning-curve": "Learning curve",
+    "shipped": "Shipped with darklens",
+}
+LESSONS = ("dropout-cnn-3class",)
+REFERENCE = "resnet18"
+"""Model that the others of a block are compared with, image by image."""
+PAIRED = ("accuracy", "auc_macro", "loss")
+
+
+def found_runs(folder: Path) -> list[Run]:
+    """Return every finished run below a folder that is no tiny one and has no table of its own."""
+    places = sorted(p.parent for p in folder.rglob(RECIPE) if p.relative_to(folder).parts[0] != "learning-curve")
+    runs = [Run.open(place) for place in places]
+    return [run for run in runs if run.complete and not run.recipe.get("tiny")]
+
+
+def block_of(run: Run) -> str:
+    """Return the block of the table that a run belongs to; one on a user's files stands with the preset of its recipe."""
+    recipe = run.recipe
+    if recipe["name"] in LESSONS:
+        return "lessons"
+    if run.model["single_logit"]:
+        return "binary"
+    preset = (run.data or {}).get("preset") or recipe["data"].get("preset")
+    if preset is None and recipe["name"] in names():
+        preset = load(recipe["name"]).data.preset
+    return preset or "other"
+
+
+def rows_of(run: Run, block: str | None = None) -> list[Row]:
+    """Return the rows of a run: its own test split, then its evaluations on other data."""
+    block = block or block_of(run)
+    return [_row(run, run, block, OWN)] + [_row(run, e, block, e.name) for e in run.evaluations if e.metrics]
+
+
+def _row(run: Run, place: Evaluation, block: str, data: str) -> Row:
+    made, metrics, recipe = run.provenance or {}, place.metrics or {}, run.recipe
+    system = system_of(block, recipe["name"], run.model["name"])
+    rates = [row["images_per_s"] for row in run.history]
+    budget = made.get("budget") or {}
+    leaked = bool((run.data or {}).get("leaked"))
+    return {
+        "block": block,
+        "model": run.model["name"],
+        "recipe": run.name if run.shipped else recipe["name"],
+        "variant": "leaked" if leaked else "as published" if recipe.get("as_published") else "",
+        "data": data,
+        "metrics": {key: metrics[key] for key in (*HEADLINE, "auc", "unusual") if key in metrics},
+        "published": system.as_dict() if system and data == OWN else None,
+        "parameters": made.get("parameters"),
+        "images_per_s": {
+            "train": round(sum(rates) / len(rates), 1) if rates else None,
+            "predict": made.get("predict_images_per_s"),
+        },
+        "seeds": 1,
+        "seed": made.get("seed"),
+        "training_images": run.data["splits"]["train"]["rows"] if run.data else None,
+        "epochs": {"run": made.get("epochs"), "asked": budget.get("epochs_asked") or recipe["train"]["epochs"]},
+        "minutes": round(made["training_seconds"] / 60, 1) if "training_seconds" in made else None,
+        "budget": budget.get("text"),
+        "command": made.get("command"),
+        "commit": made.get("commit"),
+        "machine": _machine(made.get("machine") or {}),
+        "date": made.get("date"),
+    }
+
+
+def _machine(machine: Row) -> str:
+    return f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('accelerator') or 'no GPU'}"
+
+
+def with_seeds(run: Run, rows: list[Row]) -> list[Row]:
+    """Enter mean and spread over the seeds of the folder that the run lies in, if it is one of several seeds."""
+    found = next((p / SEEDS for p in (run.path.parent, run.path.parent.parent) if (p / SEEDS).is_file()), None)
+    if found is None:
+        return rows
+    content = json.loads(found.read_text())
+    spread = content["metrics"] if content["model"] == run.model["name"] else content["also"].get(run.model["name"], {})
+    spread = {key: {k: number[k] for k in ("mean", "sd", "min", "max", "n")} for key, number in spread.items()}
+    return [row | {"seeds": len(content["finished"])} | ({"spread": spread} if row["data"] == OWN else {}) for row in rows]
+
+
+def seeds_first(runs: Iterable[Run]) -> list[Run]:
+    """Leave out all seeds of a training but the first: its figures have intervals, the others count in mean and spread."""
+    kept, seen = [], set()
+    for run in sorted(runs, key=lambda r: ((r.provenance or {}).get("seed") or 0, str(r.path))):
+        parents = [p for p in (run.path.parent, run.path.parent.parent) if (p / SEEDS).is_file()]
+        key = (str(parents[0]), run.model["name"]) if parents else str(run.path)
+        if key not in seen:
+            kept.append(run)
+        seen.add(key)
+    return kept
+
+
+def paired(runs: list[Run], old: list[Row]) -> dict[str, Row]:
+    """Compare the runs that were tested on the same images with their ResNet-18 and with their best.
+
+    Args:
+        runs: finished ones; those that saw the test images in training are left out.
+        old: rows, whose differences are taken over where neither run is newer.
+
+    Returns:
+        Run path -> `{"reference": difference or None, "best": difference or None}`, each the run minus the other.
+    """
+    known = {d["dates"]: d for row in _with_pairs(old) for d in (row["paired"] or {}).values() if d}
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        data = run.data or {}
+        checksum = ((data.get("splits") or {}).get("test") or {}).get("checksum")
+        if checksum and not data.get("leaked"):
+            groups.setdefault((checksum, tuple(run.metrics["classes"])), []).append(run)
+    found: dict[str, Row] = {}
+    for group in groups.values():
+        best = max(group, key=lambda run: run.metrics["auc_macro"]["value"])
+        references = [run for run in group if run.model["name"] == REFERENCE]
+        reference = max(references, key=lambda run: run.metrics["auc_macro"]["value"], default=None)
+        for run in group:
+            others = {"reference": reference, "best": best}
+            found[str(run.path)] = {k: _difference(run, o, known) for k, o in others.items() if o and o.path != run.path}
+    return found
+
+
+def _with_pairs(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.get("paired")]
+
+
+def _difference(run: Run, other: Run, known: dict[str, Row]) -> Row | None:
+    """Return the paired difference of two runs, None where their images are not the same after all."""
+    dates = " and ".join(f"{r.path.name} {(r.provenance or {}).get('date')}" for r in (run, other))
+    if dates in known:
+        return known[dates]
+    try:
+        (pair,) = compare_predictions({k: (r.predictions(), r.metrics["classes"]) for k, r in (("a", run), ("b", other))})
+    except InputError:
+        return None
+    named = {"to": f"{other.recipe['name']}, {other.model['name']}", "n": pair["n"], "dates": dates}
+    return named | {key: {k: pair[key][k] for k in ("value", "low", "high", "excludes_zero")} for key in PAIRED}
+
+
+def limit_rows(folder: Path) -> list[Row]:
+    """Return a row for each bound that `darklens limit` estimated, `folder/PRESET.json`."""
+    rows = []
+    for path in sorted(folder.glob("*.json")):
+        bound = json.loads(path.read_text())
+        metrics = {key: bound[key] for key in ("accuracy", "auc_macro", "auc") if bound.get(key)}
+        kept = {key: bound.get(key) for key in ("method", "seed", "command", "commit", "machine", "date")}
+        named = {"block": bound["preset"], "model": LIMIT, "recipe": "darklens limit", "variant": "", "data": "simulations"}
+        rows.append(named | {"metrics": metrics} | kept)
+    return rows
+
+
+def script_rows(folder: Path) -> list[Row]:
+    """Return the rows that other scripts left, `folder/NAME.json`, each a list."""
+    return [row for path in sorted(folder.glob("*.json")) for row in json.loads(path.read_text())]
+
+
+def merge(old: list[Row], new: list[Row]) -> list[Row]:
+    """Return all rows, newer ones in place of older ones, in a fixed order."""
+    keyed: dict[tuple, Row] = {}
+    for row in [*old, *new]:
+        key = _key(row)
+        if key not in keyed or (row.get("date") or "") >= (keyed[key].get("date") or "") or row.get("seeds", 1) > 1:
+            keyed[key] = row
+    order = list(TITLES)
+    return sorted(keyed.values(), key=lambda row: (order.index(row["block"]) if row["block"] in order else len(order), *_key(row)))
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(str(row.get(name) or "") for name in ("block", "recipe", "model", "variant", "data"))

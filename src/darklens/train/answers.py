@@ -1,0 +1,129 @@
+"""What a model says of images, and the stream of it: the same for one network and for an ensemble."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darklens.data import Record, resize_image
+from darklens.errors import InputError
+from darklens.runs import Evaluation
+from darklens.train.image_set import ImageSet
+from darklens.train.novelty import Unusual
+from darklens.train.preprocess import check
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of n images.
+
+    Args:
+        probabilities: `(n, k)`, calibrated.
+        sets: `(n, k)` bool, the conformal sets; None where nothing is known of validation images.
+        unusual: which images are unlike the training images, and why; None for runs that do not know.
+        disagreement: `(n,)` mutual information in nats between the class and the member of an ensemble, else None.
+    """
+
+    probabilities: np.ndarray
+    sets: np.ndarray | None = None
+    unusual: Unusual | None = None
+    disagreement: np.ndarray | None = None
+
+
+class Judge(ABC):
+    """Images to answers.
+
+    Attributes:
+        classes: names in the order of the probabilities.
+        shape: `(bands, H, W)` of the images it takes.
+        coverage: wanted of its conformal sets.
+    """
+
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    coverage: float
+
+    @abstractmethod
+    def answers(self, images: np.ndarray) -> Answers:
+        """Return what it says of checked images `(n, bands, H, W)`."""
+
+    @abstractmethod
+    def answers_of(self, images: ImageSet) -> Answers:
+        """Return what it says of a set; fits that the set has already are not repeated."""
+
+    @abstractmethod
+    def calibrated_on(self, images: np.ndarray, *, log: Callable[[str], None] = lambda sentence: None) -> Judge:
+        """Return the same with the PSF and the noise of its fits measured on images `(n, bands, H, W)`, without labels."""
+
+    @abstractmethod
+    def evaluation(self, name: str) -> Evaluation:
+        """Return the folder of an evaluation on other data."""
+
+    def probabilities(self, images: np.ndarray | Tensor) -> np.ndarray:
+        """Return `(n, k)` calibrated class probabilities of images `(n, bands, H, W)`, `(n, H, W)` with one band, or one image.
+
+        Raises:
+            InputError: rank, bands, size or values that do not fit.
+        """
+        return self.answers(self.checked(images)).probabilities
+
+    def checked(self, images: np.ndarray | Tensor) -> np.ndarray:
+        """Return images `(n, bands, H, W)` as `probabilities` takes them, float32.
+
+        Raises:
+            InputError: rank, bands, size or values that do not fit.
+        """
+        array = np.asarray(images, dtype=np.float32)
+        array = array[None] if array.ndim == 2 else array
+        array = array[:, None] if array.ndim == 3 and self.shape[0] == 1 else array
+        array = array[None] if array.ndim == 3 else array
+        return np.stack([check(image, self.shape, f"image {i}") for i, image in enumerate(array)])
+
+    def answer(
+        self, records: Iterable[Record], *, resize: bool = False, on_skip: Callable[[str, str], None] | None = None
+    ) -> Iterator[tuple[list[Record], Answers]]:
+        """Judge a stream of records, batch by batch; memory stays flat.
+
+        Args:
+            records: images with names.
+            resize: accept other sizes by resampling.
+            on_skip: called with (name, reason) of an image that does not fit; None raises the reason instead.
+
+        Yields:
+            Records and what it says of them.
+        """
+        stream = iter(records)
+        while batch := list(islice(stream, BATCH)):
+            fitting: list[Record] = []
+            images = []
+            for record in batch:
+                try:
+                    image = resize_image(record.image, self.shape[1:]) if resize else record.image
+                    images.append(check(image, self.shape, record.source or record.id))
+                    fitting.append(record)
+                except InputError as error:
+                    if on_skip is None:
+                        raise
+                    on_skip(record.id, str(error))
+            if fitting:
+                yield fitting, self.answers(np.stack(images))
+
+    def predict(
+        self, records: Iterable[Record], *, resize: bool = False, on_skip: Callable[[str, str], None] | None = None
+    ) -> Iterator[tuple[list[Record], np.ndarray]]:
+        """Classify a stream of records; as `answer`, with nothing but the `(n, k)` probabilities."""
+        for fitting, answers in self.answer(records, resize=resize, on_skip=on_skip):
+            yield fitting, answers.probabilities
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities `(n, k)` float64 of logits."""
+    return torch.softmax(torch.from_numpy(np.asarray(logits, dtype=np.float64)), dim=1).numpy()

@@ -1,0 +1,28 @@
+"""From images to what a network sees of them once smooth lenses have been fitted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from darklens.fit import Plan, SmoothFit
+from darklens.train.config import Preprocess
+
+
+def network_inputs(images: np.ndarray, plan: Plan | None, settings: Preprocess) -> tuple[np.ndarray, SmoothFit | None]:
+    """Fit what has to be fitted.
+
+    Args:
+        images: `(n, bands, H, W)`.
+        plan: how to fit; not used for networks that see images.
+        settings: says what the network sees.
+
+    Returns:
+        `(n, bands, h, w)` float32 for `prepare`, and the fit, if there was one.
+    """
+    if settings.input == "image":
+        return images, None
+    fit = plan.fit(images[:, :1])
+    if settings.input == "evidence":
+        return plan.evidence(images[:, :1], fit, crop=settings.crop, bin=settings.bin), fit
+    residuals = fit.residual[:, None].astype(np.float32)
+    return (residuals if settings.input == "residual" else np.concatenate([residuals, images], axis=1)), fit
