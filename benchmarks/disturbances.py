@@ -160,10 +160,10 @@ def draw(condition: Condition, base: Preset, n: int, seed: int, start: int = 0) 
     images, _ = condition.preset.images(scene)
     if condition.kind == "simulator":
         images = regrid(images, condition.preset.instrument.pixel_scale, base.instrument.pixel_scale, base.shape)
+        images = images / _factor(condition.preset) * _factor(base)
         if isinstance(base.recording, SkyCountsMinMax):
             low, high = images.min((-2, -1), keepdims=True), images.max((-2, -1), keepdims=True)
             images = (images - low) / (high - low)
-        images = images / _factor(condition.preset) * _factor(base)
     names = next(m for m in (*SUBSTRUCTURE, {c: c for c in base.classes}) if set(m.values()) == set(base.classes))
     return images.astype(np.float32), np.array([names.get(label, label) for label in scene.labels], dtype=object)
 

@@ -19,7 +19,7 @@ def symmetries(maps):
         yield torch.rot90(maps, k, (-2, -1)).flip(-1)
 
 
-@pytest.mark.parametrize("size", [32, 52, 61, 64, 75, 81, 120])
+@pytest.mark.parametrize("size", [32, 52, 61, 81])
 def test_answers_are_the_same_under_the_eight_symmetries_of_the_square(size):
     model = trained(size)
     maps = torch.randn(4, 5, size, size, generator=torch.Generator().manual_seed(1))
