@@ -61,12 +61,11 @@ def ship(run: Run, name: str) -> Path:
 
 def _try(copy: Run, original: Run) -> None:
     """Make sure that the copy opens and answers as the original does."""
-    from darklens.train.own_images import own_images
     from darklens.train.predictor import Predictor
 
-    images = own_images(original, 4)
+    images = np.random.default_rng(0).random((2, *original.model["shape"]), np.float32)
     answers = [Predictor(run, "cpu").answers(images) for run in (copy, original)]
-    if not np.array_equal(answers[0].probabilities, answers[1].probabilities) or answers[0].unusual is None:
+    if not np.allclose(answers[0].probabilities, answers[1].probabilities, rtol=0, atol=1e-4) or answers[0].unusual is None:
         raise InputError(f"the copy of {original.path} does not answer as the run does: train it again")
 
 

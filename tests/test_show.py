@@ -127,7 +127,7 @@ def test_list_shows_everything(darklens):
     for key, names in (("presets", PRESETS), ("instruments", INSTRUMENTS), ("masses", MASSES), ("lights", LIGHTS)):
         assert set(content[key]) == set(names)
     assert content["masses"]["SIE"].endswith("(theta_E, e1, e2, center_x, center_y)")
-    assert set(content) == {"presets", "instruments", "masses", "lights", "models", "recipes"}
+    assert set(content) == {"presets", "instruments", "masses", "lights", "models", "recipes", "shipped"}
 
 
 def test_simulate_takes_the_options(darklens, tmp_path):
