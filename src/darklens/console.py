@@ -51,11 +51,16 @@ def progress_bar() -> Iterator[Any]:
         yield update
 
 
+WORDS = 24
+"""Characters from which on a cell that begins with a letter is a sentence, not a value."""
+
+
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout."""
+    """Print a table on stdout: the first column and columns of words to the left, numbers to the right."""
     drawn = RichTable(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for i, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        words = i == 0 or any(len(str(row[i])) > WORDS and str(row[i])[0].isalpha() for row in rows)
+        drawn.add_column(column, justify="left" if words else "right", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))
     stdout.print(drawn)
