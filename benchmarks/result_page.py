@@ -78,6 +78,7 @@ def _scores(trained: list[Row], limits: list[Row]) -> str:
         "accuracy − ResNet-18",
         "AUC − ResNet-18",
         "seeds: accuracy, AUC",
+        "minutes of training",
     ]
     lines = [
         [
@@ -89,12 +90,13 @@ def _scores(trained: list[Row], limits: list[Row]) -> str:
             *(format_interval(row["metrics"].get(key)) for key in SCORES),
             *(_paired(row, key) for key in ("accuracy", "auc_macro")),
             _spread(row),
+            _minutes(row),
         ]
         for row in sorted(trained, key=_by_score)
     ]
     for row in limits:
         scores = (format_interval(row["metrics"].get(key)) for key in SCORES)
-        lines.append(["*the best that anybody could do*", NONE, NONE, row["data"], _n(row), *scores, NONE, NONE, NONE])
+        lines.append(["*the best that anybody could do*", NONE, NONE, row["data"], _n(row), *scores, NONE, NONE, NONE, NONE])
     return table(header, lines)
 
 
@@ -105,6 +107,10 @@ def _millions(parameters: int | None) -> str:
 def _speed(row: Row) -> str:
     speed = row.get("images_per_s") or {}
     return f"{_number(speed.get('train'))}, {_number(speed.get('predict'))}" if row["data"] == OWN and any(speed.values()) else NONE
+
+
+def _minutes(row: Row) -> str:
+    return NONE if row.get("minutes") is None or row["data"] != OWN else f"{row['minutes']:.3g}"
 
 
 def _n(row: Row) -> str:
@@ -224,6 +230,10 @@ def _against_leader(own: list[Row]) -> str:
     closest = max(pairs, key=lambda pair: pair[1]["value"])
     said = f"On the same images it beats {len(beaten)} of {len(pairs)} others by an interval that excludes zero"
     said += f"; the closest, {name_of(closest[0])}, is at {format_difference(closest[1])} of its macro AUC."
+    took = [row["minutes"] for row, _ in pairs if row.get("minutes") is not None]
+    if took and first.get("minutes") is not None:
+        span = f"{min(took):.3g}" if len(took) == 1 else f"{min(took):.3g} to {max(took):.3g}"
+        said += f" It was trained for {first['minutes']:.3g} minutes, the others for {span}: unequal time makes an unequal contest."
     return said + (f" Not told apart: {', '.join(name_of(row) for row, _ in near)}." if near else "")
 
 

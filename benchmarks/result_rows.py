@@ -173,10 +173,11 @@ def _difference(run: Run, other: Run, known: dict[str, Row]) -> Row | None:
 def limit_rows(folder: Path) -> list[Row]:
     """Return a row for each bound that `darklens limit` estimated, `folder/PRESET.json`."""
     rows = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(p for p in folder.glob("*.json") if not p.name.endswith(".partial.json")):  # those are under way
         bound = json.loads(path.read_text())
         metrics = {key: bound[key] for key in ("accuracy", "auc_macro", "auc") if bound.get(key)}
         kept = {key: bound.get(key) for key in ("method", "seed", "command", "commit", "machine", "date")}
+        kept["machine"] = _machine(kept["machine"]) if isinstance(kept["machine"], dict) else kept["machine"]
         named = {"block": bound["preset"], "model": LIMIT, "recipe": "darklens limit", "variant": "", "data": "simulations"}
         rows.append(named | {"metrics": metrics} | kept)
     return rows
