@@ -26,9 +26,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from darklens.errors import InputError
-from darklens.fit.lens_model import PARAMETERS
+from darklens.fit.lens_model import PARAMETERS, LensModel
 from darklens.fit.noise import Noise
-from darklens.fit.normal_equations import Images, normal_equations
+from darklens.fit.normal_equations import Images, normal_equations, weighed
 from darklens.fit.smooth import SmoothFit
 from darklens.simulate import GaussianPSF
 from darklens.simulate.psf import PSF
@@ -49,7 +49,7 @@ def evidence(
     pixel_scale: float,
     psf: PSF,
     noise: Noise,
-    model: object,
+    model: LensModel,
     crop: int | None = None,
     bin: int = 1,
 ) -> np.ndarray:
@@ -78,18 +78,12 @@ def evidence(
     parts = []
     for first in range(0, len(images), BATCH):
         rows = slice(first, first + BATCH)
-        batch = Images(
-            np.where(good[rows], images[rows], 0).astype(np.float32),
-            np.where(good[rows], v0[rows], -1).astype(np.float32),
-            v1[rows].astype(np.float32),
-            pixel_scale,
-            psf,
-        )
+        batch = weighed(images, v0, v1, good, rows, pixel_scale, psf)
         parts.append(_maps(batch, fit.parameters[rows], model, crop, bin))
     return np.concatenate(parts)
 
 
-def _maps(images: Images, parameters: np.ndarray, model: object, crop: int | None, bin: int) -> np.ndarray:
+def _maps(images: Images, parameters: np.ndarray, model: LensModel, crop: int | None, bin: int) -> np.ndarray:
     n, height, width = images.data.shape
     at = normal_equations(images, model, np.arange(n), parameters, full=True)
     window = _window(height, width, crop)

@@ -43,6 +43,19 @@ class Images:
     psf: PSF
 
 
+def weighed(
+    images: np.ndarray, v0: np.ndarray, v1: np.ndarray, good: np.ndarray, rows: slice, pixel_scale: float, psf: PSF
+) -> Images:
+    """Return some of the images in float32, pixels that do not count masked; arguments as in `Images`."""
+    return Images(
+        np.where(good[rows], images[rows], 0).astype(np.float32),
+        np.where(good[rows], v0[rows], -1).astype(np.float32),
+        v1[rows].astype(np.float32),
+        pixel_scale,
+        psf,
+    )
+
+
 @dataclass(frozen=True)
 class Normal:
     """Normal equations of a weighted least-squares problem, one set a job.

@@ -11,7 +11,7 @@ from darklens.errors import InputError
 from darklens.fit.lens_model import PARAMETERS, LensModel
 from darklens.fit.levenberg_marquardt import State, covariance, minimise
 from darklens.fit.noise import Noise
-from darklens.fit.normal_equations import Images, normal_equations
+from darklens.fit.normal_equations import Images, normal_equations, weighed
 from darklens.fit.starts import starts
 from darklens.simulate import GaussianPSF
 from darklens.simulate.psf import PSF
@@ -124,13 +124,7 @@ def fit_images(
     parts = []
     for first in range(0, len(images), BATCH):
         rows = slice(first, first + BATCH)
-        batch = Images(
-            np.where(good[rows], images[rows], 0).astype(np.float32),
-            np.where(good[rows], v0[rows], -1).astype(np.float32),
-            v1[rows].astype(np.float32),
-            pixel_scale,
-            psf,
-        )
+        batch = weighed(images, v0, v1, good, rows, pixel_scale, psf)
         parts.append(_fit_batch(batch, good[rows], model, effort, device))
         progress(min(first + BATCH, len(images)))
     return join(parts)

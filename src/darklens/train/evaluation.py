@@ -101,15 +101,17 @@ def evaluate_test(predictor: Predictor, test: ImageSet, card: dict[str, Any]) ->
     names = [test.classes[k] for k in np.unique(test.labels)]
     save_training_figures(run.path / "figures", run.history, feature_maps(predictor, inputs), inputs[:, 0].numpy(), names)
     start = time.perf_counter()
-    predictor.logits_of(test)
+    answers = predictor.answers_of(test)
     rate = len(test) / (time.perf_counter() - start)
     run.write("provenance", (run.provenance or {}) | {"predict_images_per_s": round(rate, 1)})
-    return judge(predictor, test, run, card)
+    return judge(predictor, test, run, card, answers)
 
 
-def judge(predictor: Judge, images: ImageSet, into: Evaluation, card: dict[str, Any]) -> dict[str, Any]:
-    """Measure a model on labelled images and write metrics, predictions, figures and the data card into a folder."""
-    answers = predictor.answers_of(images)
+def judge(
+    predictor: Judge, images: ImageSet, into: Evaluation, card: dict[str, Any], answers: Answers | None = None
+) -> dict[str, Any]:
+    """Measure a model's answers (asked for, if not given) and write metrics, predictions, figures and data card into a folder."""
+    answers = predictor.answers_of(images) if answers is None else answers
     probabilities = answers.probabilities
     metrics = classification_metrics(probabilities, images.labels, predictor.classes) | _promises(answers, images.labels, predictor)
     columns = {name: probabilities[:, k] for k, name in enumerate(predictor.classes)}
