@@ -41,3 +41,17 @@ def test_subsets_of_training_images_are_nested_and_leave_the_rest_alone(tmp_path
     assert ids(few.test) == ids(more.test)
     with pytest.raises(InputError, match=r"data.subset is 13 and there are 12 training images"):
         prepare(load("binary-leak", [*ROWS, "data.subset=13"]), tmp_path, lambda s: None, lambda *_: None)
+
+
+def test_a_test_seed_draws_new_test_images_and_leaves_the_others(tmp_path):
+    recipe = ["data.leak=false", *ROWS]
+    old, new = (
+        prepare(load("binary-leak", [*recipe, *more]), tmp_path, lambda s: None, lambda *_: None)
+        for more in ([], ["data.test_seed=99"])
+    )
+    assert np.array_equal(old.train.images, new.train.images)
+    assert not ids(old.test) & ids(new.test)
+    assert new.card["splits"]["test"]["seed"] == 99
+    assert "--seed 99 --out TEST" in new.card["how_to_repeat"]
+    with pytest.raises(InputError, match=r"data.test_seed 56 draws the training or validation images again"):
+        load("binary-leak", ["data.test_seed=56"])

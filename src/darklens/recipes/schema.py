@@ -15,6 +15,7 @@ from darklens.train.config import Preprocess, Strict, TrainConfig
 
 FOLDER = Path(__file__).parent
 MAX_BYTES = 1 << 20
+SPLITS = ("train", "validation", "test")
 TINY_ROWS = {"train": 96, "validation": 48, "test": 48}
 TINY_NETWORKS = 3
 
@@ -39,12 +40,21 @@ class DataConfig(Strict):
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Train, validation, test of a path that has no splits of its own; drawn by content, so that copies stay together."""
     seed: int = Field(1, ge=0)
+    test_seed: int | None = Field(None, ge=0)
+    """Draw the test images of a preset with this seed instead of `seed + 2`: new ones, where others have been looked at before."""
     group: dict[str, str] = Field(default_factory=dict)
     """Label in the data -> class, to tell fewer classes apart."""
     classes: list[str] | None = None
     """Order of the classes; by default the data's own."""
     leak: bool = False
     """A published mistake, to see what it does: the test images are trained on as well. The figures of such a run mean nothing."""
+
+
+    def seed_of(self, split: str) -> int:
+        """Return the seed that a split of a preset is drawn with; `split` is train, validation or test."""
+        if split == "test" and self.test_seed is not None:
+            return self.test_seed
+        return self.seed + SPLITS.index(split)
 
 
 class ModelConfig(Strict):
@@ -102,6 +112,8 @@ class Recipe(Strict):
         if self.data.fresh and self.data.preset is None:
             raise InputError("data.fresh draws from a preset, and the recipe has a path: set data.preset, or leave data.fresh out")
 
+        if self.data.test_seed in (self.data.seed, self.data.seed + 1):
+            raise InputError(f"data.test_seed {self.data.test_seed} draws the training or validation images again: choose another")
         if self.data.subset and self.data.fresh:
             raise InputError("data.subset takes some of stored training images, and data.fresh stores none: set data.train instead")
         if self.data.leak and self.data.fresh:

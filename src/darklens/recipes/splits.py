@@ -12,7 +12,7 @@ from darklens.data import Table, content_hash, import_path, split_of
 from darklens.errors import InputError
 from darklens.fit import Plan, evidence_table, fit_table
 from darklens.fit.request import Request
-from darklens.recipes.schema import DataConfig, Recipe
+from darklens.recipes.schema import SPLITS, DataConfig, Recipe
 from darklens.simulate import preset as find_preset
 from darklens.simulate import simulate
 from darklens.train.classification import Classification
@@ -20,7 +20,6 @@ from darklens.train.config import Preprocess
 from darklens.train.fresh import FreshImages
 from darklens.train.image_set import ImageSet
 
-SPLITS = ("train", "validation", "test")
 ALIASES = {"val": "validation", "valid": "validation"}
 Log = Callable[[str], None]
 
@@ -119,10 +118,10 @@ def _task(recipe: Recipe, table: Table) -> Classification:
 
 def _simulated(data: DataConfig, folder: Path, log: Log, progress: Callable, device: str) -> dict[str, tuple[Table, np.ndarray]]:
     parts = {}
-    for offset, name in enumerate(SPLITS):
+    for name in SPLITS:
         if data.fresh and name == "train":
             continue
-        n, seed = getattr(data, name), data.seed + offset
+        n, seed = getattr(data, name), data.seed_of(name)
         out = folder / f"{data.preset}-n{n}-seed{seed}"
         done = 0
 
@@ -259,6 +258,6 @@ def _command(data: DataConfig) -> str:
         return f"darklens import {data.path} --out TABLE"
     find_preset(data.preset)
     return "; ".join(
-        f"darklens simulate {data.preset} --n {getattr(data, name)} --seed {data.seed + i} --out {name.upper()}"
-        for i, name in enumerate(SPLITS)
+        f"darklens simulate {data.preset} --n {getattr(data, name)} --seed {data.seed_of(name)} --out {name.upper()}"
+        for name in SPLITS
     )
