@@ -23,6 +23,7 @@ never trained on.
 NONE = "–"
 ARROWS = "Arrows: better or worse than the undisturbed images, or than without the adaptation, by a paired interval without zero."
 PICTURES = {"learning-curve": "![Errors against the number of training images](learning-curve.png)"}
+MATRICES = {"accuracy": "Accuracy", "auc_macro": "Macro AUC", "flagged": "Fraction flagged as unusual"}
 SCORES = {key: HEADLINE[key] for key in ("accuracy", "auc_macro", "loss", "ece")}
 
 
@@ -256,9 +257,10 @@ def matrix(rows: list[Row]) -> list[str]:
     conditions = list(dict.fromkeys(row["data"] for row in rows))
     at = {(row["data"], name_of(row)): row for row in rows}
     parts = [ARROWS] if any(row.get("difference") for row in rows) else []
-    for key, title in (("accuracy", "Accuracy"), ("auc_macro", "Macro AUC")):
-        lines = [[c, *(_cell(at.get((c, m)), key) for m in models)] for c in conditions]
-        parts.append(table([f"{title}, condition", *models], lines))
+    for key, title in MATRICES.items():
+        if any(key in row["metrics"] for row in rows):
+            lines = [[c, *(_cell(at.get((c, m)), key) for m in models)] for c in conditions]
+            parts.append(table([f"{title}, condition", *models], lines))
     return [*parts, _details("Where the rows come from", origins(rows))]
 
 

@@ -31,6 +31,7 @@ TITLES = {
     "binary": "Substructure or none, with and without a leak",
     "lessons": "A lesson: the dropout CNN",
     "robustness": "Robustness",
+    "unusual": "Images unlike those of the training: how often they are flagged",
     "learning-curve": "Learning curve",
     "shipped": "Shipped with darklens",
 }

@@ -82,7 +82,9 @@ def minimise(
         taken = active[better]
         p[taken], cost[taken], A[taken], g[taken] = trial[better], there.cost[better], there.A[better], there.g[better]
         weights[taken] = there.weights[better]
-        damping[active] = _damped(damping[active], (before - there.cost_in) / np.maximum(promised, 1e-300), better)
+        with np.errstate(over="ignore"):  # images that no lens could make: any large number says enough
+            kept = (before - there.cost_in) / np.maximum(promised, 1e-300)
+        damping[active] = _damped(damping[active], kept, better)
         count[active] += 1
         done[active[damping[active] > MAX_DAMPING]] = -1
     return State(which, p, cost, A, done == 1, count)
