@@ -111,6 +111,14 @@ def test_a_table_of_evidence_is_kept_continued_and_the_same_as_in_memory(tmp_pat
     assert np.array_equal(again.image_array(), kept.image_array())
 
 
+def test_images_that_no_lens_could_make_have_finite_evidence():
+    plan = plan_for("model-ii-noisy")
+    images = np.random.default_rng(0).random((2, 64, 64), np.float32)
+    fit = plan.fit(images)
+    assert abs(fit.parameters[0, PARAMETERS.index("source_y")]) > 10  # arcsec: out of sight, so that the image says nothing of it
+    assert np.isfinite(plan.evidence(images, fit)).all()
+
+
 def test_a_crop_larger_than_the_image_is_refused(smooth):
     images, plan, fit = smooth
     with pytest.raises(InputError, match="crop 200 is larger than the image"):

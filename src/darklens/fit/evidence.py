@@ -40,6 +40,8 @@ BATCH = 12
 """Images treated together: few enough for the spectra to stay in the cache, which halves the time."""
 SOFTEST = 1e-3
 """Fraction of its information that a template keeps at least, however well the smooth lens imitates it: rounding leaves no less."""
+LEAST = 1e-60
+"""Curvature of chi^2 below which a parameter is one of which an image says nothing."""
 
 
 def evidence(
@@ -171,7 +173,9 @@ def _rough(size: int) -> int:
 def _orthogonal(information: Tensor, overlap: Tensor, normal: np.ndarray) -> Tensor:
     """Take out of the information what the smooth lens can imitate."""
     p = overlap.shape[1]
-    gauge = 1 / np.sqrt(np.maximum(np.diagonal(normal, axis1=1, axis2=2), 1e-300))
+    diagonal = np.diagonal(normal, axis1=1, axis2=2)
+    told = diagonal > LEAST  # a fit that found no source leaves parameters of which the image says nothing: they imitate nothing
+    gauge = np.where(told, 1 / np.sqrt(np.where(told, diagonal, 1)), 0)
     scaled = torch.from_numpy(normal * gauge[:, :, None] * gauge[:, None, :] + 1e-6 * np.eye(p))
     root = torch.linalg.cholesky(scaled).float()
     b = overlap.flatten(2) * torch.from_numpy(gauge).float()[:, :, None]
