@@ -12,24 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from darklens.api import (
+        Campaign,
         TrainedRun,
         adapt,
         calibrate,
+        candidates,
         card,
         compare,
         demo,
+        drift,
         ensemble,
         evaluate,
         export,
         fit,
+        inject,
         limit,
         load,
         open_run,
         report,
+        score,
         simulate,
         train,
     )
-    from darklens.data import Table
+    from darklens.data import Table, cutouts
     from darklens.errors import DarklensError, InputError, WorkError
     from darklens.runs import Run
 
@@ -37,15 +42,33 @@ __version__ = "0.1.0"
 
 _HOME = {
     **dict.fromkeys(
-        ("TrainedRun", "adapt", "calibrate", "card", "compare", "demo", "ensemble", "export", "limit", "load", "open_run"),
+        (
+            "Campaign",
+            "TrainedRun",
+            "adapt",
+            "calibrate",
+            "candidates",
+            "card",
+            "compare",
+            "demo",
+            "drift",
+            "ensemble",
+            "export",
+            "inject",
+            "limit",
+            "load",
+            "open_run",
+            "score",
+        ),
         "darklens.api",
     ),
     **dict.fromkeys(("DarklensError", "InputError", "WorkError"), "darklens.errors"),
     "Run": "darklens.runs",
-    "Table": "darklens.data",
+    **dict.fromkeys(("Table", "cutouts"), "darklens.data"),
 }
 
 __all__ = [
+    "Campaign",
     "DarklensError",
     "InputError",
     "Run",
@@ -54,17 +77,22 @@ __all__ = [
     "WorkError",
     "adapt",
     "calibrate",
+    "candidates",
     "card",
     "compare",
+    "cutouts",
     "demo",
+    "drift",
     "ensemble",
     "evaluate",
     "export",
     "fit",
+    "inject",
     "limit",
     "load",
     "open_run",
     "report",
+    "score",
     "simulate",
     "train",
 ]

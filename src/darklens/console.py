@@ -83,9 +83,10 @@ def markdown(text: str, drawn: str | None = None) -> None:
 
 def metrics_table(title: str, named: dict[str, dict]) -> None:
     """Print headline metrics with their intervals, one column a run."""
-    from darklens.evaluate.wording import format_interval
+    from darklens.evaluate.wording import format_interval, search_rows
 
     keys = [k for k in ("accuracy", "auc_macro", "average_precision", "loss", "ece") if any(k in m for m in named.values())]
     rows = [[key, *(format_interval(m.get(key)) for m in named.values())] for key in keys]
+    rows += [[label, *map(format_interval, numbers)] for label, numbers in search_rows(named.values())]
     rows.append(["images", *(f"{m['accuracy']['n']:,}" for m in named.values())])
     table(title, ["", *named], rows)

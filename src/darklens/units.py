@@ -48,7 +48,13 @@ UNITS: dict[str, str] = {
     "vortex_angle": "rad",
     "vortex_x": "arcsec",
     "vortex_y": "arcsec",
+    "ra": "deg",
+    "dec": "deg",
+    "coverage": "",
     "exposure": "s",
+    "snr": "",
+    "seeing": "arcsec",
+    "kind": "",
     "n_cosmic_rays": "",
     "n_cosmic_ray_pixels": "",
 }

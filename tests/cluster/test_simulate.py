@@ -100,6 +100,7 @@ def test_a_driver_that_died_is_continued(cluster, alone, tmp_path, monkeypatch):
     assert_same(tmp_path / "t", alone)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(cluster, alone, tmp_path):
     killed = []
 
@@ -134,6 +135,7 @@ def test_a_worker_that_is_killed_is_replaced(cluster, alone, tmp_path):
     assert_same(tmp_path / "t", alone)
 
 
+@pytest.mark.slow
 def test_a_node_removed_in_mid_run(cluster, alone, tmp_path):
     removed = []
 

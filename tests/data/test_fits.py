@@ -58,11 +58,12 @@ def test_a_leading_axis_of_one_is_dropped(save):
     assert record.image.shape == (1, 6, 8)
 
 
-def test_the_first_extension_with_an_image_is_taken_and_said(extensions):
-    path, image = extensions
+def test_the_first_extension_with_an_image_is_taken_and_said(save, rng):
+    image = rng.normal(size=(6, 8))
+    path = save(fits.PrimaryHDU(), fits.ImageHDU(image, name="SCI"), fits.ImageHDU(np.ones((3, 3)), name="PSF"))
     (record,) = read(path)
-    np.testing.assert_array_equal(record.image[0], image[0])
-    assert record.metadata["note"] == "took extension VIS_BGSUB, the first of 4 with an image"
+    np.testing.assert_array_equal(record.image[0], image.astype(np.float32))
+    assert record.metadata["note"] == "took extension SCI, the first of 2 with an image"
 
 
 @pytest.mark.parametrize("hdu", [3, "3", "NIR_Y_BGSUB", "nir_y_bgsub"])
@@ -154,6 +155,23 @@ def test_blank_pixels_are_counted(save):
     image = np.ones((6, 8))
     image[2, 3:5] = np.nan
     path = save(fits.PrimaryHDU(image))
-    with pytest.raises(InputError, match="2 of 48 pixels that are not finite"):
-        load(path)
+    (record,) = read(path)
+    assert record.metadata["filled"] == 2
+    assert record.image[0, 2, 3:5].tolist() == [1, 1]
     assert load(path, fill=0).images()[0, 0, 2, 3:5].tolist() == [0, 0]
+    with pytest.raises(InputError, match="2 of 48 pixels that are not finite"):
+        load(path, fill="refuse")
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [((9000, 9000), "9000x9000 pixels, the limit is 67108864"), ((40000, 300, 300), "40000x300x300 pixels")]
+)
+def test_absurd_sizes_are_refused_before_a_pixel_is_read(tmp_path, shape, words):
+    header = fits.PrimaryHDU(np.zeros((1,) * len(shape), np.uint8)).header
+    for axis, n in enumerate(reversed(shape), start=1):
+        header[f"NAXIS{axis}"] = n
+    with open(tmp_path / "x.fits", "wb") as file:
+        file.write(header.tostring().encode())
+        file.truncate(file.tell() + -(-int(np.prod(shape)) // 2880) * 2880)  # a hole: it takes no room on the disk
+    with pytest.raises(InputError, match=f"{words}.*darklens cutouts"):
+        load(tmp_path / "x.fits")

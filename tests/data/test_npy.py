@@ -109,7 +109,7 @@ def test_damage_is_one_sentence(tmp_path, change, words):
         (np.ones((4, 4), complex), "complex128"),
         (np.array([["a", "b"], ["c", "d"]]), "real numbers"),
         (np.full((4, 4), np.nan), "16 of 16 pixels that are not finite"),
-        (np.array([[1, np.inf], [3, 4.0]]), "1 of 4 pixels that are not finite"),
+        (np.array([[np.nan, np.inf], [3, -np.inf]]), "3 of 4 pixels that are not finite: over 50% of a band"),
         (np.full((2, 2), 1e300), "4 of 4 pixels that are not finite"),
         (np.zeros((3, 3), [("a", "f4"), ("b", "f4")]), "real numbers"),
     ],
@@ -123,6 +123,30 @@ def test_pixels_that_are_not_finite_can_be_filled(save_tree):
     (record,) = read(save_tree({"x.npy": np.array([[1, np.nan], [-np.inf, 4]])}) / "x.npy", fill=0)
     assert record.image.tolist() == [[[1, 0], [0, 4]]]
     assert record.metadata["filled"] == 2
+
+
+def test_by_default_they_get_the_level_of_the_frame_of_their_own_band(save_tree):
+    image = np.zeros((2, 20, 20))
+    image[:, :2], image[:, -2:], image[:, :, :2], image[:, :, -2:] = (7, 7, 7, 7)  # a frame of a tenth of the side
+    image[1] += 1
+    image[:, 9, 9] = np.nan
+    image[0, 0, 0] = np.nan
+    (record,) = read(save_tree({"x.npy": image}) / "x.npy")
+    assert (record.image[0, 9, 9], record.image[0, 0, 0], record.image[1, 9, 9]) == (7, 7, 8)
+    assert record.metadata["filled"] == 3
+    assert (record.image[:, 8, 8] == [0, 1]).all()
+
+
+def test_a_frame_that_is_missing_is_stood_for_by_the_band(save_tree):
+    image = np.full((10, 10), np.nan)
+    image[1:9, 1:9] = 3
+    (record,) = read(save_tree({"x.npy": image}) / "x.npy")
+    assert record.image[0, 0, 0] == 3
+
+
+def test_an_unknown_filling_is_refused(save_tree):
+    with pytest.raises(InputError, match=r"unknown fill 'mean'.*border, refuse, a number"):
+        load(save_tree({"x.npy": np.ones((4, 4))}) / "x.npy", fill="mean")
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,11 @@ from darklens.lensing import (
     PointMass,
     PointMasses,
     PseudoJaffe,
+    Ring,
     Sersic,
     SersicEllipse,
     Shear,
+    Spiral,
     Vortex,
     profiles,
 )
@@ -49,6 +51,8 @@ EXAMPLES = {
     "CoreSersic": CoreSersic(10.0, 0.4, 0.15, 2.0, 0.5, 0.2, -0.1, 0.05, 0.1),
     "Gaussian": Gaussian(3.0, 0.4, 0.05, 0.1),
     "GaussianEllipse": GaussianEllipse(3.0, 0.4, 0.2, -0.1, 0.05, 0.1),
+    "Ring": Ring(3.0, 0.9, 0.2, 1.5, 0.7, 0.2, -0.1, 0.05, 0.1),
+    "Spiral": Spiral(3.0, 0.6, 2.0, 0.7, 0.4, 0.3, 0.2, -0.1, 0.05, 0.1),
     "Sersic": Sersic(10.0, 0.4, 1.5, 0.05, 0.1),
     "SersicEllipse": SersicEllipse(10.0, 0.4, 1.0, 0.2, -0.1, 0.05, 0.1),
 }

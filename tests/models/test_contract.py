@@ -17,6 +17,7 @@ PARAMETERS = {
     "pi-resnet18-published": 11_171_779 + 7 * 7 * 64,
     "pi-resnet18": 11_171_779 + 7 * 7 * 64 + 28_794,
     "arcnet": 105_771,
+    "p4m-resnet": 39_611,
     "vit": 13_395_203,
     "cvt": 13_093_869,
     "lensformer": 13_236_421,
@@ -173,7 +174,8 @@ def test_first_convolution_sees_the_bands(name):
     convolution = first_convolution(build(name, bands=3))
     assert isinstance(convolution, nn.Conv2d)
     shifted = 5 if name.startswith("lensformer") else 1  # each band and its four shifts
-    assert convolution.in_channels == 3 * shifted + name.startswith("pi-")
+    maps = {"p4m-resnet": 9}.get(name, 3 * shifted)  # what it makes of three bands itself
+    assert convolution.in_channels == maps + name.startswith("pi-")
 
 
 @every_model

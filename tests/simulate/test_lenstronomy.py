@@ -14,7 +14,7 @@ from darklens.simulate.interop.lenstronomy import LIGHT_NAMES, MASS_NAMES, POINT
 from darklens.simulate.interop.systems import MANY
 
 SHAPE = (41, 66)
-NO_COUNTERPART = {"Vortex", "UniformLine", "PixelisedPotential", "PixelisedLight"}
+NO_COUNTERPART = {"Vortex", "UniformLine", "PixelisedPotential", "PixelisedLight", "Spiral", "Ring"}
 CENTER = {"center_x": (0.03, -0.1), "center_y": (-0.05, 0.07)}
 HALOS = {
     "theta_E": [[0.1, 0.05, 0.02], [0.08, 0, 0]],

@@ -41,6 +41,31 @@ def test_distance_is_one_for_its_own_and_grows_in_the_narrow_directions():
     assert novelty.judge(features(500, 9, shift=3)[0], None).flags.mean() > 0.95
 
 
+def rare(n, seed, part=0.06):
+    """A rare class whose features scatter four times as much as those of the frequent one."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.uniform(size=n) < part).astype(int)
+    return rng.normal(size=(n, 12)) * np.where(labels, 4, 1)[:, None] + np.where(labels, 12, -12)[:, None], labels
+
+
+def test_a_rare_class_is_not_unusual_because_it_is_rare():
+    held_out = rare(3000, 1)[0]
+    novelty = Novelty.learn(*rare(5000, 0)).with_thresholds(held_out, None)
+    values, labels = rare(20000, 2)
+    flags = novelty.judge(values, None).flags
+    assert 0.004 < flags[labels == 0].mean() < 0.02
+    assert 0.004 < flags[labels == 1].mean() < 0.025
+    blind = Novelty(novelty.means, novelty.axes, {}).with_thresholds(held_out, None)  # as runs of earlier versions are
+    assert blind.judge(values, None).flags[labels == 1].mean() > 0.1
+    assert novelty.judge(values + 80, None).flags.mean() > 0.9
+
+
+def test_a_class_with_few_training_images_has_the_spread_of_all():
+    values, labels = rare(400, 0)
+    assert 3 <= labels.sum() < 40
+    assert Novelty.learn(values, labels).spread[1] == 1
+
+
 def test_fits_that_are_too_good_or_too_bad_or_no_number_are_flagged_and_the_reason_is_said():
     novelty = learnt()
     centre = np.full((4, 12), 3.0)
@@ -69,6 +94,11 @@ def test_it_is_saved_and_read_again(tmp_path):
     values = features(50, 3, shift=1)[0]
     assert np.array_equal(again.distance(values), novelty.distance(values))
     assert again.thresholds == novelty.thresholds
+    assert np.array_equal(again.spread, novelty.spread)
+    old = Novelty(novelty.means, novelty.axes, novelty.thresholds)
+    old.save(run, {})
+    assert Novelty.load(run).spread is None
+    novelty.save(run, {"rate": 0.01})
     assert run.novelty["rate"] == 0.01
 
 

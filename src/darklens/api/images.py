@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ def simulate(
     seed: int = 0,
     out: str | Path | None = None,
     instrument: str | None = None,
+    positives: int | None = None,
+    difficulty: float | None = None,
+    galaxies: str | Path | None = None,
     device: str = "cpu",
     ray: str | None = None,
     force: bool = False,
@@ -30,6 +34,9 @@ def simulate(
         seed: every row is a function of (seed, row).
         out: folder of the table.
         instrument: see the scenes through another instrument.
+        positives: so many of the n images are of the last class (of lens-finding: lens); by default classes take turns.
+        difficulty: of lens-finding, 0 (easy) to 1.
+        galaxies: of lens-finding, a folder or table of real cutouts in place of simulated galaxies.
         device: where to render.
         ray: share the work on a Ray cluster: "local", "auto" or HOST:PORT of its head; `out` is a folder that all nodes see.
         force: replace what is in `out`.
@@ -37,12 +44,14 @@ def simulate(
     Raises:
         InputError: unknown preset or instrument, `out` holds something else, or no cluster.
     """
+    from darklens.simulate import configured
     from darklens.simulate import simulate as write
 
+    share = None if positives is None else Fraction(positives, max(1, n))
+    chosen = configured(preset, instrument=instrument, positives=share, difficulty=difficulty, galaxies=galaxies)
     if ray is not None:
         from darklens.cluster import simulate_on_cluster
         from darklens.data import Table
-        from darklens.simulate import configured
 
         if out is None:
             raise InputError("ray shares the work on a table on disk: give out=FOLDER")
@@ -50,9 +59,9 @@ def simulate(
             raise InputError(f"{out} is a URL, which Table.open does not read: use darklens simulate --ray, or give a folder")
         if device != "cpu":
             raise InputError(f"ray renders on the nodes' CPUs, not on device={device!r}: leave one of the two out")
-        simulate_on_cluster(configured(preset, instrument=instrument), n, seed=seed, out=str(out), address=ray, force=force)
+        simulate_on_cluster(chosen, n, seed=seed, out=str(out), address=ray, force=force)
         return Table.open(out)
-    return write(preset, n, seed=seed, out=out, instrument=instrument, device=device, force=force)
+    return write(chosen, n, seed=seed, out=out, device=device, force=force)
 
 
 def load(path: str | Path, **options: Any) -> Table:

@@ -64,7 +64,15 @@ def open_run(path: str | Path) -> TrainedRun:
 
 
 def ensemble(
-    runs: Iterable[str | Path | Run], *, device: str = "auto", symmetries: bool | None = None, coverage: float | None = None
+    runs: Iterable[str | Path | Run],
+    *,
+    device: str = "auto",
+    symmetries: bool | None = None,
+    coverage: float | None = None,
+    prevalence: float | None = None,
+    threshold: str | float | None = None,
+    cost_fp: float | None = None,
+    cost_fn: float | None = None,
 ) -> Judge:
     """Return several runs that answer as one: `darklens.ensemble([...]).probabilities(images)`.
 
@@ -73,10 +81,16 @@ def ensemble(
         device: where to compute.
         symmetries: average over the symmetries of the square; None does what each run was trained for.
         coverage: fraction of the conformal sets that hold the true class; 0.9 by default.
+        prevalence: fraction of the second of two classes where the probabilities shall hold; None leaves that of training.
+        threshold: from which probability of the second class on an image is called that: a number, or "f1" or "cost", chosen on
+            validation images; None calls the more probable class.
+        cost_fp: of a false positive, for the threshold "cost"; None takes the recipe's.
+        cost_fn: of a positive that is missed; None takes the recipe's.
 
     Raises:
-        InputError: a folder is no run, or the runs differ in classes or shape.
+        InputError: a folder is no run, the runs differ in classes or shape, or a wish for two classes that cannot be met.
     """
+    from darklens.train.deciding import Deciding
     from darklens.train.ensemble import Ensemble
     from darklens.train.predictor import COVERAGE, Predictor
 
@@ -85,7 +99,12 @@ def ensemble(
     members = [Predictor(run, device, symmetries=symmetries, coverage=asked) for run in opened]
     if coverage is not None and (missing := [m.run.path for m in members if m.threshold is None]):
         raise InputError(f"{missing[0]} has kept no answers on validation images, which a coverage needs: train it again")
-    return members[0] if len(members) == 1 else Ensemble(members)
+    judge = members[0] if len(members) == 1 else Ensemble(members)
+    if threshold != "cost" and (cost_fp is not None or cost_fn is not None):
+        raise InputError("costs decide nothing without the threshold that they are for: add --threshold cost")
+    if prevalence is None and threshold is None:
+        return judge
+    return Deciding(judge, prevalence=prevalence, threshold=threshold, cost_fp=cost_fp, cost_fn=cost_fn)
 
 
 def evaluate(
@@ -97,10 +116,15 @@ def evaluate(
     group: dict[str, str] | None = None,
     resize: bool = False,
     hdu: int | str | None = None,
+    bands: str | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     symmetries: bool | None = None,
     coverage: float | None = None,
+    prevalence: float | None = None,
+    threshold: str | float | None = None,
+    cost_fp: float | None = None,
+    cost_fn: float | None = None,
     calibrate: bool = False,
     on_skip: Callable[[str, str], None] | None = None,
 ) -> dict:
@@ -116,10 +140,15 @@ def evaluate(
         group: label in the data -> class of the run.
         resize: accept images of another size.
         hdu: extension of FITS files.
+        bands: the bands in the run's order, `g,r,i`.
         device: where to compute.
         out: another folder for the results.
         symmetries: average over the symmetries of the square; None does what the run was trained for.
         coverage: fraction of the conformal sets that hold the true class; 0.9 by default.
+        prevalence: fraction of the second of two classes where the probabilities, and the purity, shall hold; see `ensemble`.
+        threshold: a probability, "f1" or "cost"; see `ensemble`.
+        cost_fp: of a false positive, for the threshold "cost".
+        cost_fn: of a positive that is missed.
         calibrate: measure the PSF and the noise of the fits on these images first, without their labels.
         on_skip: receives (name, reason) of what could not be used; by default that is an error.
 
@@ -133,7 +162,8 @@ def evaluate(
     from darklens.train.evaluation import evaluate_path
 
     runs = [run] if isinstance(run, str | Path | Run) else run
-    judge = ensemble(runs, device=device, symmetries=symmetries, coverage=coverage)
+    wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
+    judge = ensemble(runs, device=device, symmetries=symmetries, coverage=coverage, **wishes)
     return evaluate_path(
         calibrated(judge, path, resize=resize, hdu=hdu) if calibrate else judge,
         Path(path),
@@ -142,6 +172,7 @@ def evaluate(
         group=group or {},
         resize=resize,
         hdu=hdu,
+        bands=bands,
         out=None if out is None else Path(out),
         on_skip=on_skip,
     )

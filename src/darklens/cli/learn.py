@@ -9,6 +9,7 @@ import typer
 
 from darklens.cli.application import app
 from darklens.cli.shared import (
+    Bands,
     Device,
     Force,
     Group,
@@ -102,6 +103,14 @@ Coverage = Annotated[float | None, typer.Option(help="Fraction of the prediction
 Calibrate = Annotated[
     bool, typer.Option("--calibrate", help="Measure PSF and noise of the fits on these images first, on those that look smooth.")
 ]
+Prevalence = Annotated[
+    float | None, typer.Option(help="Fraction of the second of two classes where probabilities shall hold; that of training.")
+]
+Threshold = Annotated[
+    str | None, typer.Option(help="Call the second class from here on: f1 or cost (chosen on validation), or a probability.")
+]
+CostFp = Annotated[float | None, typer.Option(help="Of a false positive, for --threshold cost.")]
+CostFn = Annotated[float | None, typer.Option(help="Of a positive that is missed, for --threshold cost.")]
 
 
 @app.command()
@@ -113,10 +122,15 @@ def evaluate(
     group: Group = None,
     resize: Resize = False,
     hdu: Hdu = None,
+    bands: Bands = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; RUN/evaluations/NAME by default.")] = None,
     symmetries: Symmetries = False,
     coverage: Coverage = None,
     calibrate: Calibrate = False,
+    prevalence: Prevalence = None,
+    threshold: Threshold = None,
+    cost_fp: CostFp = None,
+    cost_fn: CostFn = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -127,8 +141,10 @@ def evaluate(
     from darklens import api, console
 
     opened = [api.open_run(run) for run in runs]
+    wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
     if data is None:
-        return _own_metrics(opened, symmetries or coverage is not None or out is not None or calibrate, as_json)
+        changed = symmetries or calibrate or any(value is not None for value in (coverage, out, *wishes.values()))
+        return _own_metrics(opened, changed, as_json)
     skipped: list[str] = []
     metrics = api.evaluate(
         opened,
@@ -138,11 +154,13 @@ def evaluate(
         group=mapping(group),
         resize=resize,
         hdu=hdu_of(hdu),
+        bands=bands,
         device=device,
         out=out,
         symmetries=symmetries or None,
         coverage=coverage,
         calibrate=calibrate,
+        **wishes,
         on_skip=lambda what, why: skipped.append(f"skipped {what}: {why}"),
     )
     for line in skipped:
@@ -153,7 +171,7 @@ def evaluate(
 def _own_metrics(runs: list[Run], changed: bool, as_json: bool) -> None:
     """Show what runs reached on their own test split."""
     if changed:
-        asked = "--symmetries, --coverage, --calibrate and --out"
+        asked = "--symmetries, --coverage, --calibrate, --prevalence, --threshold and --out"
         raise InputError(f"{asked} need --data: without it, the figures of the finished run are shown")
     for run in runs:
         if run.metrics is None:
@@ -164,27 +182,50 @@ def _own_metrics(runs: list[Run], changed: bool, as_json: bool) -> None:
 @app.command()
 def predict(
     runs: Runs,
-    path: Annotated[Path, typer.Argument(help="An image, a folder, a table.")],
-    out: Annotated[Path | None, typer.Option(help="FILE.csv or FILE.parquet; stdout by default.")] = None,
+    path: Annotated[str, typer.Argument(help="An image, a folder, a table; for a survey also a URL.")],
+    out: Annotated[str | None, typer.Option(help="FILE.csv or FILE.parquet; a folder for a survey; stdout by default.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Share a survey on a Ray cluster: local, auto, or HOST:PORT.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that score a survey.")] = None,
+    keep: Annotated[str | None, typer.Option(help="Columns to carry into the scores of a survey: z,mag.")] = None,
+    images_per_part: Annotated[int | None, typer.Option(help="Images of a part of a survey; 4,096.")] = None,
     resize: Resize = False,
     hdu: Hdu = None,
+    bands: Bands = None,
     symmetries: Symmetries = False,
     coverage: Coverage = None,
     calibrate: Calibrate = False,
+    prevalence: Prevalence = None,
+    threshold: Threshold = None,
+    cost_fp: CostFp = None,
+    cost_fn: CostFn = None,
     device: Device = "auto",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Calibrated class probabilities of every readable image, with its name; prediction sets; a flag on unusual images."""
+    """Calibrated class probabilities of every readable image, with its name; prediction sets; a flag on unusual images.
+
+    With a folder or a URL as --out, a survey: scores in parts, once each whatever is killed; the same command continues.
+    """
     from darklens import api, console
+    from darklens.cli.survey import is_survey, score_survey
     from darklens.train.prediction_file import predict_path
 
-    judge = api.ensemble(runs, device=device, symmetries=symmetries or None, coverage=coverage)
+    asked = {"ray": ray, "workers": workers, "keep": keep, "images_per_part": images_per_part}
+    survey = is_survey(out, asked)
+    here = "cpu" if ray else device  # the networks go to the devices of the cluster
+    wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
+    judge = api.ensemble(runs, device=here, symmetries=symmetries or None, coverage=coverage, **wishes)
     if calibrate:
         judge = api.calibrated(judge, path, resize=resize, hdu=hdu_of(hdu), log=console.say)
-    content = predict_path(judge, path, out, resize=resize, hdu=hdu_of(hdu), force=force, collect=as_json)
+    if survey:
+        wanted = {"resize": resize, "hdu": hdu, "bands": bands, "device": device}
+        return score_survey(judge, path, out, **asked, **wanted, force=force, as_json=as_json)
+    file = None if out is None else Path(out)
+    content = predict_path(judge, Path(path), file, resize=resize, hdu=hdu_of(hdu), bands=bands, force=force, collect=as_json)
     for what, why in content["skipped"]:
         console.say(f"skipped {what}: {why}")
+    for line in content["noticed"]:
+        console.say(line)
     if unusual := content["unusual"]:
         flagged = round(unusual["value"] * unusual["n"])
         console.say(f"{flagged} of {unusual['n']} images look unlike the training data (1 in 100 would by chance)")
@@ -192,6 +233,7 @@ def predict(
         console.show_json(content)
     elif out is not None:
         console.say(f"{content['images']} images, {len(content['skipped'])} skipped: {out}")
+    return None
 
 
 @app.command()

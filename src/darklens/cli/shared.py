@@ -16,6 +16,14 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Resize = Annotated[bool, typer.Option("--resize", help="Accept images of another size, by resampling.")]
 Hdu = Annotated[str | None, typer.Option(help="Extension of a FITS file, by number or name.")]
+Bands = Annotated[str | None, typer.Option(help="Bands to read, in order: g,r,i or VIS,Y,J; by number where none is named: 2,1,0.")]
+Fill = Annotated[
+    str | None,
+    typer.Option(
+        help="What fills pixels that are not finite or masked: a number; border (the default), the median of the band's frame, a "
+        "tenth of its side wide, if at most half of the band is missing; refuse."
+    ),
+]
 Key = Annotated[str | None, typer.Option(help="Array of an .npz file.")]
 Group = Annotated[list[str] | None, typer.Option(help="LABEL=CLASS: what a label in the data counts as; repeatable.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted keys: --set train.epochs=5; repeatable.")]
@@ -71,10 +79,14 @@ def show_comparison(content: dict, as_json: bool) -> None:
     if as_json:
         return console.show_json(content)
     console.metrics_table("metrics with 95% intervals", content["runs"])
-    from darklens.evaluate.wording import format_difference
+    from darklens.evaluate.wording import SEARCH, format_difference
 
     keys = ("accuracy", "auc_macro", "average_precision", "loss")
     rows = [[key, *(format_difference(pair[key]) for pair in content["pairs"])] for key in keys]
+    searched = [pair.get("search", {}) for pair in content["pairs"]]
+    for key, label in SEARCH.items():
+        if any(key in search for search in searched):
+            rows.append([label.format("second class"), *(format_difference(search.get(key)) for search in searched)])
     console.table("paired differences on the same images", ["", *(f"{p['a']} minus {p['b']}" for p in content["pairs"])], rows)
     return None
 
@@ -91,6 +103,14 @@ def short(value: object) -> str:
 def hdu_of(value: str | None) -> int | str | None:
     """Return the extension of a FITS file as a number where it is one."""
     return int(value) if value is not None and value.lstrip("-").isdigit() else value
+
+
+def fill_of(value: str | None) -> float | str | None:
+    """Return what fills missing pixels, as a number where it is one."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
 
 
 def mapping(items: list[str] | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,11 @@ CorrelatedNoise = Annotated[
 CosmicRays = Annotated[float | None, typer.Option(help="Add so many cosmic rays an image, in the mean.")]
 Supersampling = Annotated[str, typer.Option(help="Samples a pixel side, or adaptive: 1 samples light at pixel centres.")]
 LensLight = Annotated[bool, typer.Option("--lens-light/--no-lens-light", help="Whether the light of the lens is seen.")]
+
+
+Positives = Annotated[int | None, typer.Option(help="So many images are of the last class (lens); by default half.")]
+Difficulty = Annotated[float | None, typer.Option(help="Of lens-finding: 0 is easy, 1 is hard.")]
+Galaxies = Annotated[Path | None, typer.Option(help="Of lens-finding: real cutouts instead of simulated galaxies.")]
 
 
 @app.command("list")
@@ -94,6 +100,9 @@ def simulate(
     cosmic_rays: CosmicRays = None,
     supersampling: Supersampling = "1",
     lens_light: LensLight = True,
+    positives: Positives = None,
+    difficulty: Difficulty = None,
+    galaxies: Galaxies = None,
     device: Device = "cpu",
     ray: Annotated[str | None, typer.Option(help="Share the work on a Ray cluster: local, auto, or HOST:PORT of its head.")] = None,
     force: Force = False,
@@ -105,6 +114,7 @@ def simulate(
     from darklens.simulate import configured
     from darklens.simulate import simulate as write
 
+    count, done = count_of(n), 0
     chosen = configured(
         preset,
         instrument=instrument,
@@ -115,8 +125,10 @@ def simulate(
         cosmic_rays=cosmic_rays,
         supersampling=int(supersampling) if supersampling.isdigit() else supersampling,
         lens_light=lens_light,
+        positives=None if positives is None else Fraction(positives, max(1, count)),
+        difficulty=difficulty,
+        galaxies=galaxies,
     )
-    count, done = count_of(n), 0
     with console.progress_bar() as progress:
 
         def advance(rows: int) -> None:

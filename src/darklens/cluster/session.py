@@ -25,16 +25,10 @@ def session(address: str) -> Iterator[Any]:
     Raises:
         InputError: Ray is not installed, or there is no cluster at the address.
     """
-    if address == "local":  # read when Ray is imported: on the loopback interface only, on Linux as elsewhere
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError("--ray needs the package ray, which is not installed: pip install 'darklens[cluster]'") from error
+    ray = reachable(address)
     if ray.is_initialized():
         yield ray
         return
-    _see(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -51,6 +45,23 @@ def session(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
+def reachable(address: str) -> Any:
+    """Return Ray, not connected yet unless it was before, after a look at what can be seen without it.
+
+    Raises:
+        InputError: Ray is not installed, or nothing answers at the address.
+    """
+    if address == "local":  # read when Ray is imported: on the loopback interface only, on Linux as elsewhere
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("--ray needs the package ray, which is not installed: pip install 'darklens[cluster]'") from error
+    if not ray.is_initialized():
+        _see(address)
+    return ray
+
+
 def _cores() -> int:
     """Return the number of cores that this process may use: a batch system or taskset may give it fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -64,8 +75,22 @@ def _see(address: str) -> None:
             raise InputError(f"--ray {address!r} is no address: give local, auto, or HOST:PORT of the cluster's head")
         return
     try:
-        socket.create_connection((host, int(port)), PATIENCE).close()
+        _knock(host, port)
     except (OSError, OverflowError) as error:
         raise InputError(
             f"no Ray cluster answers at {address!r} ({error}): start one with ray start --head, or use --ray local"
         ) from error
+
+
+def _knock(host: str, port: str) -> None:
+    socket.create_connection((host, int(port)), PATIENCE).close()
+
+
+def answers_at(address: str) -> bool:
+    """Say whether something answers at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        _knock(host, port)
+    except OSError:
+        return False
+    return True

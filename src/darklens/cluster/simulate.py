@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from darklens.cluster.filesystem import Folder
 from darklens.cluster.session import session
 from darklens.data import MANIFEST, is_ours, same_table
+from darklens.data.filesystem import Folder
 from darklens.errors import InputError, WorkError
 from darklens.simulate import Preset
 from darklens.simulate.write import check_rows, rows_per_shard, write_rows

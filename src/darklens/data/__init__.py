@@ -1,6 +1,8 @@
 """Images on disk: the record, the table, and readers of what the field keeps its lens images in."""
 
+from darklens.data.cutting import cutouts
 from darklens.data.export import LAYOUTS, ExportReport, export_table
+from darklens.data.extensions import companion
 from darklens.data.importing import ImportReport, import_path
 from darklens.data.inspect import summary
 from darklens.data.reading import load, pairs, read
@@ -8,7 +10,7 @@ from darklens.data.record import Record, content_hash
 from darklens.data.resize import resize_image
 from darklens.data.splits import check_disjoint, fractions_of, split_of
 from darklens.data.table import MANIFEST, Table, class_order
-from darklens.data.tally import Tally
+from darklens.data.tally import Noticed, Tally
 from darklens.data.writer import TableWriter, is_ours, same_table
 
 __all__ = [
@@ -16,13 +18,16 @@ __all__ = [
     "MANIFEST",
     "ExportReport",
     "ImportReport",
+    "Noticed",
     "Record",
     "Table",
     "TableWriter",
     "Tally",
     "check_disjoint",
     "class_order",
+    "companion",
     "content_hash",
+    "cutouts",
     "export_table",
     "fractions_of",
     "import_path",

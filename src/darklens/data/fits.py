@@ -1,5 +1,8 @@
 """Read FITS images, cubes and multi-extension files.
 
+Extensions that are called by band and kind (`VIS_BGSUB`, `VIS_PSF`, `NIR_Y_BGSUB`) are the bands of one image, see
+`darklens.data.extensions`; of other files the first image is taken, and `hdu` chooses another.
+
 The first row of a FITS image is its lowest, which is the convention here too. Big-endian bytes, BSCALE and BZERO are
 turned into plain float32. The pixel scale is taken from the header's celestial coordinates where it has any.
 """
@@ -11,16 +14,23 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from darklens.data.extensions import COMPANIONS, band_extensions, chosen_bands, short_names
+from darklens.data.joining import joined
 from darklens.data.options import Options
 from darklens.data.record import Record
 from darklens.data.stack import Shaped, images_of
 from darklens.errors import InputError
 
+PIXELS_AT_MOST = 1 << 26
+"""Pixels of one plane, 8192x8192: more is a mosaic, not a cutout."""
+STACK_PIXELS_AT_MOST = 1 << 31
+"""Pixels of an extension, 8 GiB as float32."""
 NOTED = ("TELESCOP", "INSTRUME", "FILTER", "BUNIT", "OBJECT")
 _LOCK = threading.Lock()
 
@@ -32,6 +42,9 @@ def read_fits(path: Path, options: Options) -> Iterator[Record]:
         InputError: truncated, damaged, without image, or without the extension that is asked for.
     """
     with _opened(path) as hdus:
+        if bands := _bands(hdus, path, options):
+            yield from _read_bands(hdus, bands, path, options)
+            return
         for chosen, name, note in _choose(hdus, path, options.hdu):
             array = _data(chosen, path)
             yield from images_of(array, path, options, name=name, metadata=_metadata(chosen) | note)
@@ -40,6 +53,12 @@ def read_fits(path: Path, options: Options) -> Iterator[Record]:
 def probe_fits(path: Path, options: Options) -> Shaped:
     """Return shape and number of the images of a FITS file, from its headers."""
     with _opened(path) as hdus:
+        if bands := _bands(hdus, path, options):
+            first = hdus[next(iter(bands.values()))["image"]]
+            found = Shaped.of(_shape(first), str(path), replace(options, layout="stack"))
+            size = options.size or found.shape[1:]
+            scale = _pixel_scale(first.header) if size == found.shape[1:] else None
+            return Shaped((len(bands), *size), found.count, (), scale, options.bands or tuple(short_names(list(bands)).values()))
         shapes, scale = [], None
         for chosen, _, _ in _choose(hdus, path, options.hdu):
             bands = (len(chosen),) if len(chosen) > 1 else ()
@@ -65,6 +84,33 @@ def _opened(path: Path) -> Iterator[Sequence[Any]]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise InputError(f"{path} is empty, truncated, or no FITS file: download or write it again") from error
+
+
+def _bands(hdus: Sequence[Any], path: Path, options: Options) -> dict[str, dict[str, int]]:
+    """Return the bands that are to be read, in their order, with the numbers of their extensions; nothing if there are none."""
+    images = [i for i, hdu in enumerate(hdus) if hdu.is_image and len(_shape(hdu)) in (2, 3)]
+    found = {} if options.hdu is not None else band_extensions([hdu.name for hdu in hdus], images)
+    return {band: found[band] for band in chosen_bands(list(found), options.bands, path)} if found else {}
+
+
+def _read_bands(hdus: Sequence[Any], bands: dict[str, dict[str, int]], path: Path, options: Options) -> Iterator[Record]:
+    called = options.bands or tuple(short_names(list(bands)).values())
+    note = {}
+    if len(bands) > 1 and options.bands is None:
+        note = {"note": f"took bands {', '.join(called)}, all that the file has"}
+    kinds = {kind: [roles.get(kind) for roles in bands.values()] for kind in COMPANIONS}
+    about = {"hdu": ",".join(hdus[roles["image"]].name for roles in bands.values())} | note
+    about |= {kind: found for kind, found in kinds.items() if any(found)}
+    streams = []
+    for band, roles in bands.items():
+        hdu = hdus[roles["image"]]
+        _check_size([hdu], path)
+        array = hdu.data.reshape(_shape(hdu))
+        layout = replace(options, layout="stack")
+        streams.append(images_of(array, path, layout, name=band, metadata=_metadata([hdu]) | about))
+    for record in joined(streams, called, str(path), options.size):
+        number = record.id.strip("[]").partition(",")[2]  # of a band's cube; the band is no part of the name
+        yield record.with_(id=f"[{number}]" if number else "")
 
 
 def _choose(hdus: Sequence[Any], path: Path, wanted: Any) -> Iterator[tuple[list[Any], str, dict[str, str]]]:
@@ -109,7 +155,24 @@ def _shape(hdu: Any) -> tuple[int, ...]:
     return () if 0 in shape else shape
 
 
+def _check_size(hdus: list[Any], path: Path) -> None:
+    """Refuse images that would not fit into memory, before a pixel is read.
+
+    Raises:
+        InputError: an image has too many pixels.
+    """
+    for hdu in hdus:
+        shape = _shape(hdu)
+        if math.prod(shape[-2:]) > PIXELS_AT_MOST or math.prod(shape) > STACK_PIXELS_AT_MOST:
+            size = "x".join(map(str, shape))
+            raise InputError(
+                f"{path} holds an image of {size} pixels, the limit is {PIXELS_AT_MOST} pixels a plane and {STACK_PIXELS_AT_MOST} "
+                "in all: make cutouts of it with darklens cutouts, or write it in parts"
+            )
+
+
 def _data(hdus: list[Any], path: Path) -> np.ndarray:
+    _check_size(hdus, path)
     arrays = [hdu.data.reshape(_shape(hdu)) for hdu in hdus]
     if len(arrays) == 1:
         return arrays[0]

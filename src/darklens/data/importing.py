@@ -10,18 +10,17 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from darklens.data.folders import File, Skip, class_order
-from darklens.data.formats import format_of
 from darklens.data.options import Options
-from darklens.data.reading import ahead, image_files, read, sole_file
+from darklens.data.reading import ahead, files_of, probe_file, read
 from darklens.data.record import Record
 from darklens.data.resize import resize_image
 from darklens.data.schema import RESERVED
-from darklens.data.splits import fractions_of, split_of
+from darklens.data.splits import GROUP, fractions_of, split_key, split_of
 from darklens.data.stack import Shaped
 from darklens.data.table import MANIFEST, Table
 from darklens.data.tally import Tally
@@ -76,12 +75,14 @@ class _Plan:
     truth: dict[str, str] = field(default_factory=dict)
     scales: set[float | None] = field(default_factory=set)
     classes: list[str] | None = None
+    bands: list[str] | None = None
 
     def add(self, file: File, found: Shaped) -> None:
         self.shapes[found.shape] += found.count
         self.labels.setdefault(found.shape, set()).update({file.label} - {None})
         self.truth |= {name: UNITS.get(name, "") for name in found.truth}
         self.scales.add(found.pixel_scale)
+        self.bands = self.bands or list(found.bands) or None
 
     def shape(self, size: Size) -> tuple[int, ...]:
         """Return the most common shape, or the most common number of bands with the size that is asked for."""
@@ -116,7 +117,8 @@ def import_path(
     hdu: int | str | Sequence[int | str] | None = None,
     key: str | None = None,
     layout: str | None = None,
-    fill: float | None = None,
+    fill: float | str | None = None,
+    bands: str | Sequence[str] | None = None,
     label: str | None = None,
     resize: int | tuple[int, int] | None = None,
     pixel_scale: float | None = None,
@@ -131,10 +133,11 @@ def import_path(
         out: folder of the table; an import that was interrupted is continued.
         split: fractions for train, val, test, drawn by content hash; by default what the folders say.
         seed: of the split.
-        hdu: see `Options`, as for `key`, `layout` and `fill`.
+        hdu: see `Options`, as for `key`, `layout`, `fill` and `bands`.
         key: array of `.npz` files.
         layout: what the leading axis of 3-D arrays is.
-        fill: value for pixels that are not finite.
+        fill: what to put where a pixel is not finite or masked.
+        bands: the bands in the order that is wanted, `g,r,i`.
         label: class of all images.
         resize: resample every image to this size, keeping its flux; by default the most common shape goes in.
         pixel_scale: arcsec a pixel; by default what FITS headers say.
@@ -149,17 +152,17 @@ def import_path(
         InputError: nothing can be read, or `out` holds something else.
         WorkError: the disk is full; what is already safe is kept.
     """
-    path, out, options = Path(path), Path(out), Options(hdu, key, layout, fill)
+    size = (resize, resize) if isinstance(resize, int) else resize
+    path, out, options = Path(path), Path(out), Options(hdu, key, layout, fill, bands, size)
     if path.resolve() == out.resolve():
         raise InputError(f"{out} cannot be imported into itself: choose another folder")
     fractions = fractions_of(split) if split is not None else None
-    size = (resize, resize) if isinstance(resize, int) else resize
     plan = _plan(path, options, workers)
     if not plan.shapes:
-        next(read(path, workers=1, **asdict(options)))  # raises, and says why nothing can be read
+        next(read(path, workers=1, **options.given()))  # raises, and says why nothing can be read
     shape = plan.shape(size)
     report = ImportReport(str(path), str(out), shape)
-    given = {k: v for k, v in asdict(options).items() if v is not None} | ({"resize": list(size)} if size else {})
+    given = {k: v for k, v in options.given().items() if k != "size"} | ({"resize": list(size)} if size else {})
     manifest = {
         "source": str(path),
         "options": given,
@@ -167,13 +170,14 @@ def import_path(
         "seed": seed,
         "pixel_scale": pixel_scale or (None if size else plan.pixel_scale),
         "units": plan.truth,
+        "band_names": plan.bands,
     }
     classes = [label] if label is not None else plan.classes_of(shape, size is not None)
     with TableWriter(out, shape=shape, classes=classes, manifest=manifest, force=force) as writer:
-        found = read(path, label=label, on_skip=report.skip, workers=workers, **asdict(options))
+        found = read(path, label=label, on_skip=report.skip, workers=workers, **options.given())
         records = (_placed(r, fractions, seed) for r in _fitting(found, shape, size, report.skip))
-        records = _counted(records, report.tally, plan.total(shape, size is not None), progress)
-        _pass_over(records, writer)
+        records = counted(records, report.tally, plan.total(shape, size is not None), progress)
+        pass_over(records, writer)
         if not writer.complete:
             writer.write(records)
     return report
@@ -186,15 +190,18 @@ def _fitting(records: Iterator[Record], shape: tuple[int, ...], size: Size, skip
         if record.image.shape == shape:
             yield record
         else:
-            remedy = "" if size else ": give --resize"
+            remedy = ": choose with --bands" if len(record.image) != shape[0] else "" if size else ": give --resize"
             skip(Path(record.source), f"has an image of shape {record.image.shape}, the table has {shape}{remedy}")
 
 
 def _placed(record: Record, fractions: Mapping[str, float] | None, seed: int) -> Record:
-    return record if fractions is None else record.with_(split=split_of(record.content_hash, fractions, seed))
+    if fractions is None:
+        return record
+    return record.with_(split=split_of(split_key(record.content_hash, record.truth.get(GROUP)), fractions, seed))
 
 
-def _counted(records: Iterator[Record], tally: Tally, total: int, progress: Callable[[int, int], None] | None) -> Iterator[Record]:
+def counted(records: Iterator[Record], tally: Tally, total: int, progress: Callable[[int, int], None] | None) -> Iterator[Record]:
+    """Pass records on, counting them."""
     for record in records:
         tally.add(record)
         if progress is not None:
@@ -202,7 +209,7 @@ def _counted(records: Iterator[Record], tally: Tally, total: int, progress: Call
         yield record
 
 
-def _pass_over(records: Iterator[Record], writer: TableWriter) -> None:
+def pass_over(records: Iterator[Record], writer: TableWriter) -> None:
     """Pass over the rows that an interrupted import has already written, checking that they are the same."""
     done = Table.open(writer.path, allow_incomplete=True).ids if writer.rows_done else ()
     for row, id_ in enumerate(done):
@@ -218,14 +225,12 @@ def _plan(path: Path, options: Options, workers: int | None) -> _Plan:
     if os.path.isfile(path / MANIFEST):
         table = Table.open(path)
         truth = {name: table.units(name) for name in table.columns if name not in RESERVED}
-        return _Plan(Counter({table.shape: len(table)}), {}, truth, {table.pixel_scale}, table.classes)
+        bands = options.bands or table.manifest.get("band_names")
+        shape = (len(options.bands), *table.shape[1:]) if options.bands else table.shape
+        return _Plan(Counter({shape: len(table)}), {}, truth, {table.pixel_scale}, table.classes, bands and list(bands))
     plan = _Plan()
-    files = image_files(path, lambda path, reason: None) if os.path.isdir(path) else iter([sole_file(path)])
-    for file, future in ahead(lambda file: _probe(file, options), files, workers):
+    files = files_of(path, options, lambda path, reason: None)
+    for file, future in ahead(lambda file: probe_file(file, options), files, workers):
         with suppress(InputError, OSError):  # the second pass meets it again and reports it
             plan.add(file, future.result())
     return plan
-
-
-def _probe(file: File, options: Options) -> Shaped:
-    return format_of(file.path, look_inside=True).probe(file.path, options)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from darklens.data.reading import read
+from darklens.data.record import with_blank_bands_noted
 from darklens.data.table import MANIFEST, Table
 from darklens.data.tally import Tally
 
@@ -31,7 +32,7 @@ def summary(source: Table | str | Path, **options: Any) -> dict[str, Any]:
         table = Table.open(source)
     if table is None:
         options = {"on_skip": lambda path, reason: skipped.append({"path": str(path), "reason": reason})} | options
-    for record in table.records() if table is not None else read(source, **options):
+    for record in map(with_blank_bands_noted, table.records()) if table is not None else read(source, **options):
         tally.add(record)
     path = table.path if table is not None else source
     about = {"table": _about(table)} if table is not None else {}

@@ -17,6 +17,9 @@ from darklens.errors import InputError
 BANDS_AT_MOST = 10
 """The longest leading axis that is taken for bands; a longer one is taken for a stack of images."""
 
+MISSING_AT_MOST = 0.5
+"""Share of a band's pixels that may be filled; an image that lacks more is refused."""
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -29,7 +32,8 @@ class Record:
         truth: what the image was made from, in the units of `darklens.units`.
         source: path of the file it came from.
         split: `train`, `val`, `test`, or None.
-        metadata: `dtype` and `range` of the stored numbers, and what else the reader noticed.
+        metadata: `dtype` and `range` of the stored numbers, and what else the reader noticed: `bands` (their names, in order),
+            `filled` (number of pixels), `note`.
     """
 
     id: str
@@ -61,19 +65,23 @@ def content_hash(image: np.ndarray) -> str:
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
-def as_image(array: np.ndarray, name: str, fill: float | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+def as_image(
+    array: np.ndarray, name: str, fill: float | str | None = None, mask: float | None = None
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Turn stored numbers into an image.
 
     Args:
         array: `(y, x)` or `(bands, y, x)` of any real type and byte order.
         name: what to call it in an error.
-        fill: value to put where a pixel is not finite; None refuses such an image.
+        fill: what to put where a pixel is not finite or masked: a value, `border` (the default, see `border_level`), or
+            `refuse` for no such image at all.
+        mask: value that marks masked pixels, where the file has one.
 
     Returns:
-        The image, float32 `(bands, y, x)`, and metadata: `dtype`, `range`, and `filled` if any pixel was.
+        The image, float32 `(bands, y, x)`, and metadata: `dtype`, `range`, and `filled`, the number of pixels, if any was.
 
     Raises:
-        InputError: wrong rank, no pixel, no real numbers, or pixels that are not finite.
+        InputError: wrong rank, no pixel, no real numbers, or too many pixels to fill.
     """
     if array.ndim not in (2, 3):
         raise InputError(f"{name} has {array.ndim} axes {array.shape}: an image has 2 (y, x) or 3 (bands, y, x)")
@@ -84,15 +92,58 @@ def as_image(array: np.ndarray, name: str, fill: float | None = None) -> tuple[n
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(array, dtype=np.float32)
     metadata: dict[str, Any] = {"dtype": array.dtype.name}
-    finite = np.isfinite(image)
-    bad = image.size - int(np.count_nonzero(finite))
-    if bad and fill is None:
-        raise InputError(
-            f"{name} has {bad} of {image.size} pixels that are not finite: mend them, leave the file out, "
-            "or give fill=0 to put a value there"
-        )
+    image = image.reshape(-1, *image.shape[-2:])
+    present = np.isfinite(image)
+    if mask is not None:
+        present &= image != np.float32(mask)
+    bad = image.size - int(np.count_nonzero(present))
     if bad:
-        image = np.where(finite, image, np.float32(fill))
+        what = f"{name} has {bad} of {image.size} pixels that are not finite{'' if mask is None else ' or masked'}"
+        image = _filled(image, present, what, fill)
         metadata["filled"] = bad
     metadata["range"] = (float(image.min()), float(image.max()))
-    return image.reshape(-1, *image.shape[-2:]), metadata
+    return image, metadata
+
+
+def _filled(image: np.ndarray, present: np.ndarray, what: str, fill: float | str | None) -> np.ndarray:
+    if fill == "refuse":
+        raise InputError(f"{what}: mend them, leave the file out, or give fill=0 to put a value there")
+    if fill not in (None, "border"):
+        return np.where(present, image, np.float32(fill))
+    if (1 - present.mean(axis=(1, 2)) > MISSING_AT_MOST).any():
+        remedy = "mend them, leave the file out, or give fill=0 to put a value there"
+        raise InputError(f"{what}: over {MISSING_AT_MOST:.0%} of a band, so {remedy}")
+    levels = [border_level(band, there) for band, there in zip(image, present, strict=True)]
+    return np.where(present, image, np.array(levels, np.float32)[:, None, None])
+
+
+def border_level(band: np.ndarray, present: np.ndarray) -> float:
+    """Return the level that stands for a missing pixel: the median of the frame, a tenth of the side wide, where it is there.
+
+    The frame of a cutout is mostly sky: a hole filled with its level looks like a place where there is nothing. Where the
+    whole frame is missing, it is the median of the band.
+
+    Args:
+        band: `(y, x)`.
+        present: `(y, x)`, False where a pixel is missing.
+    """
+    width = max(1, min(band.shape) // 10)
+    frame = np.ones(band.shape, dtype=bool)
+    frame[width:-width, width:-width] = False
+    known = frame & present
+    return float(np.median(band[known if known.any() else present]))
+
+
+def add_note(metadata: dict[str, Any], note: str) -> dict[str, Any]:
+    """Return metadata with a note more; notes are joined by semicolons."""
+    return metadata | {"note": "; ".join(filter(None, (metadata.get("note"), note)))}
+
+
+def with_blank_bands_noted(record: Record) -> Record:
+    """Note which bands of an image are zero in every pixel, as they are where a survey has not looked."""
+    blank = [k for k, band in enumerate(record.image) if not band.any()]
+    if not blank:
+        return record
+    names = record.metadata.get("bands") or [str(k) for k in range(len(record.image))]
+    notes = [f"band {names[k]} is all zero" for k in blank] if len(names) > 1 else ["all pixels are zero"]
+    return record.with_(metadata=add_note(record.metadata, "; ".join(notes)))

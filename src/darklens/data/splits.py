@@ -1,11 +1,13 @@
 """Splits by content: an image and its duplicates, whatever they are called, always land on the same side.
 
-The side is a function of the image's content hash and the seed alone; adding images later moves none of the old ones.
+The side is a function of the image's content hash and the seed alone; adding images later moves none of the old ones. Images that
+were made from one galaxy differ in content and share a `group`, a truth column: then it, not the content, says the side.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 
 from darklens.data.record import content_hash
@@ -13,6 +15,8 @@ from darklens.data.table import Table
 from darklens.errors import InputError
 
 NAMES = ("train", "val", "test")
+GROUP = "group"
+"""Truth column with the number of what rows were made from, see `group_of`."""
 
 
 def fractions_of(given: str | Sequence[float] | Mapping[str, float]) -> dict[str, float]:
@@ -51,6 +55,16 @@ def split_of(content: str, fractions: Mapping[str, float], seed: int) -> str:
         if position < edge:
             return name
     return next(name for name in reversed(fractions) if fractions[name] > 0)  # the edges fell short of 1 by rounding
+
+
+def group_of(content: str) -> float:
+    """Return the number of a group from the content hash of what its images were made from: 52 bits, exact in float64."""
+    return float(int(content[:13], 16))
+
+
+def split_key(content: str, group: float | None) -> str:
+    """Return what decides the side of an image: its group where it has one, else its content hash."""
+    return content if group is None or math.isnan(group) else f"{GROUP} {group:.0f}"
 
 
 def check_disjoint(a: Table, b: Table) -> None:

@@ -34,12 +34,14 @@ class Shaped:
         count: number of images.
         truth: names of the truth columns that come with them.
         pixel_scale: arcsec a pixel, where known.
+        bands: names of the bands, where known.
     """
 
     shape: tuple[int, ...]
     count: int = 1
     truth: tuple[str, ...] = ()
     pixel_scale: float | None = None
+    bands: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, shape: tuple[int, ...], name: str, options: Options, truth: tuple[str, ...] = ()) -> Shaped:
@@ -99,7 +101,8 @@ def images_of(
     parts = ((f"{i:0{digits}d}", part) for i, part in enumerate(array)) if layout == "stack" else [("", array)]
     for number, part in parts:
         label = ",".join(filter(None, (name, number)))
-        image, noticed = as_image(np.asarray(part), f"{path}[{label}]" if label else str(path), options.fill)
+        where = f"{path}[{label}]" if label else str(path)
+        image, noticed = as_image(np.asarray(part), where, options.fill, options.mask)
         noticed |= {"layout": layout} if layout != "bands" else {}
         noticed |= dict(metadata or {})
         yield Record(f"[{label}]" if label else "", image, None, dict(truth or {}), str(path), None, noticed)

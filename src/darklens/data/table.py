@@ -299,6 +299,7 @@ class Table:
     def records(self, rows: Rows = None) -> Iterator[Record]:
         """Iterate over records, streamed."""
         truth = [name for name in self.columns if name not in RESERVED]
+        bands = {"bands": list(names)} if (names := self.manifest.get("band_names")) else {}
         for batch in self.batches(64, rows):
             for i, image in enumerate(batch["image"]):
                 yield Record(
@@ -308,7 +309,7 @@ class Table:
                     truth={name: float(batch[name][i]) for name in truth if np.isfinite(batch[name][i])},
                     source=str(self.path or ""),
                     split=batch["split"][i],
-                    metadata={"dtype": "float32", "range": (float(image.min()), float(image.max()))},
+                    metadata={"dtype": "float32", "range": (float(image.min()), float(image.max()))} | bands,
                 )
 
     def image_array(self, limit_bytes: int = 2 << 30, cache: str | Path | None = None) -> np.ndarray:

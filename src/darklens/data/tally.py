@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,46 @@ UNLABELLED = "unlabelled"
 
 
 @dataclass
+class Noticed:
+    """What readers noticed in images that pass by: pixels filled, and notes.
+
+    Args:
+        filled: number of pixels that were not finite or masked, and were filled.
+        images: number of images that had such pixels.
+        notes: what was noticed -> number of images.
+    """
+
+    filled: int = 0
+    images: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def watch(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Pass records on, counting."""
+        for record in records:
+            self.add(record)
+            yield record
+
+    def add(self, record: Record) -> None:
+        """Count a record."""
+        for note in filter(None, record.metadata.get("note", "").split("; ")):
+            self.notes[note] += 1
+        if filled := record.metadata.get("filled"):
+            self.filled += filled
+            self.images += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as plain data; `filled` is empty where no pixel was."""
+        return {"notes": dict(self.notes), "filled": {"pixels": self.filled, "images": self.images} if self.filled else {}}
+
+    def lines(self) -> list[str]:
+        """Return the counts as sentences."""
+        filled = (
+            f"{self.filled} pixels that were not finite or masked, in {self.images} images, took the level of their band's frame"
+        )
+        return ([filled] if self.filled else []) + [f"{note} ({n} images)" for note, n in self.notes.items()]
+
+
+@dataclass
 class Tally:
     """Counts over records.
 
@@ -21,10 +62,11 @@ class Tally:
         labels: class -> number of images.
         splits: split -> number of images.
         shapes: `bands x y x x` -> number of images.
+        bands: names of the bands, in order, where known -> number of images.
         dtypes: type as stored -> number of images.
         ranges: class -> least and largest pixel.
         truth: truth column -> least and largest value, and how many have one.
-        notes: what the readers noticed -> number of images.
+        noticed: what the readers noticed.
         duplicates: id of an image and of the first with the same content.
         leaks: number of duplicates whose first lies in another split.
         relabelled: number of duplicates whose first has another class.
@@ -33,10 +75,11 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     shapes: Counter[str] = field(default_factory=Counter)
+    bands: Counter[str] = field(default_factory=Counter)
     dtypes: Counter[str] = field(default_factory=Counter)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     truth: dict[str, tuple[float, float, int]] = field(default_factory=dict)
-    notes: Counter[str] = field(default_factory=Counter)
+    noticed: Noticed = field(default_factory=Noticed)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
     leaks: int = 0
     relabelled: int = 0
@@ -55,6 +98,8 @@ class Tally:
         self.splits[record.split or "none"] += 1
         self.shapes["x".join(map(str, record.image.shape))] += 1
         self.dtypes[record.dtype] += 1
+        if bands := record.metadata.get("bands"):
+            self.bands[",".join(bands)] += 1
         low, high = float(record.image.min()), float(record.image.max())
         a, b = self.ranges.get(label, (low, high))
         self.ranges[label] = (min(a, low), max(b, high))
@@ -63,8 +108,7 @@ class Tally:
         for name, value in record.truth.items():
             a, b, n = self.truth.get(name, (value, value, 0))
             self.truth[name] = (min(a, value), max(b, value), n + 1)
-        if note := record.metadata.get("note"):
-            self.notes[note] += 1
+        self.noticed.add(record)
         self._compare(record, content or record.content_hash)
 
     def _compare(self, record: Record, content: str) -> None:
@@ -83,12 +127,13 @@ class Tally:
             "labels": dict(self.labels),
             "splits": dict(self.splits),
             "shapes": dict(self.shapes),
+            "bands": dict(self.bands),
             "dtypes": dict(self.dtypes),
             "ranges": {label: list(span) for label, span in self.ranges.items()},
             "mean": mean,
             "std": max(squares / count - mean**2, 0.0) ** 0.5 if count else 0.0,
             "truth": {name: {"min": a, "max": b, "n": n} for name, (a, b, n) in self.truth.items()},
-            "notes": dict(self.notes),
+            **self.noticed.as_dict(),
             "duplicates": [list(pair) for pair in self.duplicates],
             "duplicates_across_splits": self.leaks,
             "duplicates_across_classes": self.relabelled,
@@ -100,6 +145,7 @@ class Tally:
             f"images      {self.images}",
             *(f"  {label:<12}{n:>8}  pixels {_span(self.ranges[label])}" for label, n in self.labels.items()),
             f"shapes      {_counts(self.shapes)}",
+            *([f"bands       {'; '.join(f'{names} ({n})' for names, n in self.bands.items())}"] if self.bands else []),
             f"stored as   {_counts(self.dtypes)}",
             f"splits      {_counts(self.splits)}",
             f"duplicates  {len(self.duplicates)}",
@@ -108,7 +154,9 @@ class Tally:
         lines += [f"  {self.leaks} lie in another split than their first"] if self.leaks else []
         lines += [f"  {self.relabelled} have another class than their first"] if self.relabelled else []
         lines += [f"truth       {name} {_span((a, b))}, {n} images" for name, (a, b, n) in self.truth.items()]
-        return lines + [f"note        {note} ({n} images)" for note, n in self.notes.items()]
+        if self.noticed.filled:
+            lines.append(f"filled      {self.noticed.filled} pixels, not finite or masked, in {self.noticed.images} images")
+        return lines + [f"note        {note} ({n} images)" for note, n in self.noticed.notes.items()]
 
 
 def _span(span: tuple[float, float]) -> str:

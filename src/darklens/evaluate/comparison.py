@@ -10,6 +10,7 @@ import numpy as np
 
 from darklens.errors import InputError
 from darklens.evaluate.metrics import paired_difference
+from darklens.evaluate.rare import rare_differences
 
 
 def compare_predictions(named: Mapping[str, tuple[Mapping[str, np.ndarray], Sequence[str]]]) -> list[dict[str, Any]]:
@@ -19,7 +20,8 @@ def compare_predictions(named: Mapping[str, tuple[Mapping[str, np.ndarray], Sequ
         named: run name -> its predictions (columns `id`, `label`, one per class) and its classes.
 
     Returns:
-        One row a pair: `a`, `b`, `n`, `classes`, and every metric's difference a minus b, as `paired_difference` gives it.
+        One row a pair: `a`, `b`, `n`, `classes`, and every metric's difference a minus b, as `paired_difference` gives it; of two
+        classes also `search`, the differences as searches for the second one, as `rare_differences` gives them.
 
     Raises:
         InputError: the images, their labels, or the classes differ.
@@ -45,5 +47,14 @@ def compare_predictions(named: Mapping[str, tuple[Mapping[str, np.ndarray], Sequ
         rows.append(
             {"a": name_a, "b": name_b, "n": len(labels), "classes": list(classes_a)}
             | paired_difference(first, second, labels, classes_a)
+            | _searches(first, second, labels)
         )
     return rows
+
+
+def _searches(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Return the differences of two searches for the second of two classes; nothing for other classes, or images of one."""
+    positive = labels == 1
+    if first.shape[1] != 2 or not 0 < positive.sum() < len(positive):
+        return {}
+    return {"search": rare_differences(first[:, 1], second[:, 1], positive)}

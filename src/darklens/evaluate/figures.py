@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrM
 
 from darklens.evaluate.calibration import BINS, bin_of
 from darklens.evaluate.curves import precision_recall_curve, roc_curve
+from darklens.evaluate.proportion import wilson
 from darklens.evaluate.style import COLOURS, FAINT, GRID, INK, SKY_MAP, dress, legend
 from darklens.evaluate.wording import format_interval
 
@@ -83,7 +84,7 @@ def plot_reliability(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, me
     ax.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     for b in np.unique(which):
         inside = which == b
-        low, high = _wilson(int(right[inside].sum()), int(inside.sum()))
+        low, high = wilson(int(right[inside].sum()), int(inside.sum()))
         x, y = confidence[inside].mean(), right[inside].mean()
         ax.plot([x, x], [low, high], color=COLOURS[0], linewidth=1.3)
         ax.plot(x, y, "o", color=COLOURS[0], markersize=5, markeredgecolor="white", markeredgewidth=0.7)
@@ -215,9 +216,3 @@ def _scale_bar(ax: Axes, shape: tuple[int, ...], pixel_scale: float) -> None:
     ax.plot([x, x + length / pixel_scale], [y, y], color="white", linewidth=1.8, solid_capstyle="butt", path_effects=edge)
     place = (x + 0.5 * length / pixel_scale, y + 0.025 * shape[0])
     ax.text(*place, f'{length:g}"', color="white", fontsize=7, ha="center", va="bottom", path_effects=edge)
-
-
-def _wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson (1927) interval of a fraction."""
-    middle, half = (hits + z * z / 2) / (n + z * z), z * np.sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
-    return middle - half, middle + half

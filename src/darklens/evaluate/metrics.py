@@ -7,7 +7,7 @@ Only the calibration error, which is biased, has an interval of its own (`calibr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,8 @@ import numpy as np
 from darklens.errors import InputError
 from darklens.evaluate.calibration import calibration_error, calibration_interval
 from darklens.evaluate.curves import Ranking
+from darklens.evaluate.resampling import difference, number, plain, resamples
 
-BLOCK = 100
-"""Resamples worked on at once."""
 SCALARS = (
     "accuracy",
     "loss",
@@ -61,14 +60,14 @@ def classification_metrics(
     """
     probabilities, labels = _checked(probabilities, labels, len(classes))
     (values,) = _measured([probabilities], labels, [np.ones((1, len(labels)))])
-    (spread,) = _measured([probabilities], labels, _resamples(labels, n_boot, seed))
+    (spread,) = _measured([probabilities], labels, resamples(labels, n_boot, seed))
     absent = [name for k, name in enumerate(classes) if not (labels == k).any()]
-    result: dict[str, Any] = {key: _number(values[key][0], spread[key], labels.size, level) for key in SCALARS}
+    result: dict[str, Any] = {key: number(values[key][0], spread[key], labels.size, level) for key in SCALARS}
     low, high = calibration_interval(values["ece"][0], spread["ece"], probabilities.max(1), level, seed)
-    result["ece"] = {"value": _plain(values["ece"][0]), "low": _plain(low), "high": _plain(high), "n": labels.size}
+    result["ece"] = {"value": plain(values["ece"][0]), "low": plain(low), "high": plain(high), "n": labels.size}
     for key in PER_CLASS:
         result[key] = {
-            name: _number(values[key][0, k], spread[key][:, k], int((labels == k).sum()), level) for k, name in enumerate(classes)
+            name: number(values[key][0, k], spread[key][:, k], int((labels == k).sum()), level) for k, name in enumerate(classes)
         }
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (labels, probabilities.argmax(1)), 1)
@@ -122,16 +121,10 @@ def paired_difference(
     first, labels = _checked(first, labels, len(classes))
     second, _ = _checked(second, labels, len(classes))
     a, b = _measured([first, second], labels, [np.ones((1, len(labels)))])
-    spread_a, spread_b = _measured([first, second], labels, _resamples(labels, n_boot, seed))
+    spread_a, spread_b = _measured([first, second], labels, resamples(labels, n_boot, seed))
     result = {}
     for key in SCALARS:
-        difference = spread_a[key] - spread_b[key]
-        number = _number(a[key][0] - b[key][0], difference, labels.size, level)
-        number["excludes_zero"] = number["low"] is not None and not number["low"] <= 0 <= number["high"]
-        finite = difference[np.isfinite(difference)]
-        sides = min((finite <= 0).mean(), (finite >= 0).mean()) if finite.size else np.nan
-        number["p_value"] = _plain(min(1.0, 2 * max(sides, 1 / max(finite.size, 1))))
-        result[key] = number
+        result[key] = difference(a[key][0] - b[key][0], spread_a[key] - spread_b[key], labels.size, level)
     return result
 
 
@@ -148,19 +141,6 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, k: int) -> tuple[np.
     if labels.min() < 0 or labels.max() >= k:
         raise InputError(f"labels go from {labels.min()} to {labels.max()}: with {k} classes they must be 0 to {k - 1}")
     return probabilities, labels.astype(np.int64)
-
-
-def _resamples(labels: np.ndarray, n_boot: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield blocks `(B, n)` of how often each image was drawn, with replacement within its class."""
-    rng = np.random.default_rng(seed)
-    groups = [np.flatnonzero(labels == k) for k in np.unique(labels)]
-    for start in range(0, n_boot, BLOCK):
-        rows = min(BLOCK, n_boot - start)
-        counts = np.zeros((rows, len(labels)))
-        for members in groups:
-            drawn = rng.integers(0, members.size, (rows, members.size)) + members.size * np.arange(rows)[:, None]
-            counts[:, members] = np.bincount(drawn.ravel(), minlength=rows * members.size).reshape(rows, -1)
-        yield counts
 
 
 def _measured(several: Sequence[np.ndarray], labels: np.ndarray, weightings: Iterable[np.ndarray]) -> list[dict[str, np.ndarray]]:
@@ -209,13 +189,3 @@ def _measure(p: np.ndarray, labels: np.ndarray, weights: np.ndarray, rankings: S
 def _mean_of_present(values: np.ndarray) -> np.ndarray:
     present = np.isfinite(values)
     return np.where(present.any(1), np.where(present, values, 0).sum(1) / np.maximum(present.sum(1), 1), np.nan)
-
-
-def _number(value: float, spread: np.ndarray, n: int, level: float) -> dict[str, Any]:
-    finite = spread[np.isfinite(spread)]
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2]) if finite.size else (np.nan, np.nan)
-    return {"value": _plain(value), "low": _plain(low), "high": _plain(high), "n": n}
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from scipy.stats import beta
 
 from darklens.errors import InputError
@@ -29,3 +30,9 @@ def proportion(hits: int, n: int, level: float = 0.95) -> dict[str, Any]:
     low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
     high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
     return {"value": hits / n, "low": low, "high": high, "n": int(n)}
+
+
+def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the interval of Wilson (1927, J. Am. Stat. Assoc. 22, 209) of a fraction: short, and right on average, for curves."""
+    middle, half = (hits + z * z / 2) / (n + z * z), z * np.sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
+    return float(middle - half), float(middle + half)

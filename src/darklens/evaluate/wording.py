@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 LOWER_IS_BETTER = ("loss", "brier", "ece")
@@ -58,3 +58,30 @@ def verdict(row: Mapping[str, Any], key: str) -> str:
     """Say in words what a paired difference means."""
     better = winner(row, key)
     return f"{better} is better" if better else "indistinguishable"
+
+
+SEARCH = {
+    "average_precision": "average precision, {}",
+    "tpr_at_fpr_0.01": "TPR at FPR 0.01",
+    "tpr_at_fpr_0.001": "TPR at FPR 0.001",
+    "tpr_at_fpr_0.0001": "TPR at FPR 0.0001",
+    "tpr_0": "TPR before a false positive",
+    "tpr_10": "TPR before ten",
+}
+"""Figures of a search for the second of two classes, and what they are called."""
+
+
+def search_rows(metrics: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any] | None]]]:
+    """Return label and numbers, one a run, of every figure of a search that a run has; nothing where none was a search.
+
+    Args:
+        metrics: `metrics.json` of each run.
+    """
+    found = [m.get("search") or {} for m in metrics]
+    name = next((search["positive"] for search in found if search), "")
+    flat = [search | {f"tpr_at_fpr_{rate}": n for rate, n in search.get("tpr_at_fpr", {}).items()} for search in found]
+    rows = [(label.format(name), [one.get(key) for one in flat]) for key, label in SEARCH.items()]
+    for rule in dict.fromkeys(rule for search in found for rule in search.get("at", {})):
+        at = [search.get("at", {}).get(rule, {}) for search in found]
+        rows += [(f"{figure} at the threshold {rule}", [one.get(figure) for one in at]) for figure in ("precision", "recall", "f1")]
+    return [row for row in rows if any(row[1])]

@@ -20,6 +20,7 @@ from darklens.lensing.sersic import Sersic, SersicEllipse
 from darklens.lensing.shear import Shear
 from darklens.lensing.sie import SIE
 from darklens.lensing.sis import SIS
+from darklens.lensing.spiral import Ring, Spiral
 from darklens.lensing.tnfw_halos import CoredTNFWHalos, TNFWHalos
 from darklens.lensing.vortex import Vortex
 
@@ -47,9 +48,11 @@ __all__ = [
     "PointMasses",
     "PointSource",
     "PseudoJaffe",
+    "Ring",
     "Sersic",
     "SersicEllipse",
     "Shear",
+    "Spiral",
     "TNFWHalos",
     "Vortex",
     "caustics",

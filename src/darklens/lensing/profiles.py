@@ -16,9 +16,10 @@ from darklens.lensing.sersic import Sersic, SersicEllipse
 from darklens.lensing.shear import Shear
 from darklens.lensing.sie import SIE
 from darklens.lensing.sis import SIS
+from darklens.lensing.spiral import Ring, Spiral
 from darklens.lensing.vortex import Vortex
 
 _MASSES = (SIS, SIE, EPL, NFW, TNFW, CoredTNFW, PseudoJaffe, Shear, ConvergenceSheet, Multipole, PointMass, PointMasses, Vortex)
-_LIGHTS = (Sersic, SersicEllipse, CoreSersic, Gaussian, GaussianEllipse)
+_LIGHTS = (Sersic, SersicEllipse, CoreSersic, Gaussian, GaussianEllipse, Spiral, Ring)
 MASSES: dict[str, type[Mass]] = {c.__name__: c for c in (*_MASSES, PixelisedPotential)}
 LIGHTS: dict[str, type[Light]] = {c.__name__: c for c in (*_LIGHTS, PixelisedLight)}

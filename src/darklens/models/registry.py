@@ -27,6 +27,7 @@ from darklens.models.hub import settle as settle_hub
 from darklens.models.lensformer import Lensformer
 from darklens.models.lensformer_published import LensformerPublished
 from darklens.models.lenspinn import LensPINNLarge, LensPINNSmall
+from darklens.models.p4m_resnet import P4MResNet
 from darklens.models.pi_resnet18 import PIResNet18
 from darklens.models.pi_resnet18_published import PIResNet18Published
 from darklens.models.resnet18 import ResNet18
@@ -35,6 +36,7 @@ from darklens.models.vit import ViT
 
 MODELS: dict[str, type[nn.Module]] = {
     "arcnet": ArcNet,
+    "p4m-resnet": P4MResNet,
     "cnn": CNN,
     "resnet18": ResNet18,
     "pi-resnet18": PIResNet18,

@@ -128,6 +128,8 @@ def resume(
         raise InputError(f"{run.name} comes with darklens and is finished: train its recipe anew with darklens train")
     if (run.provenance or {}).get("adapted_from"):
         raise InputError(f"{run.path} was adapted, not trained: adapt again with darklens adapt, or train its recipe anew")
+    if (run.provenance or {}).get("campaign"):
+        raise InputError(f"{run.path} is a round of a campaign: continue it with darklens active learn CAMPAIGN")
     settings = {"device": device, "team": team, "budget_s": budget_s, "log": log, "progress": progress}
     return execute(validate(run.recipe), run.path, **settings)[0]
 
@@ -214,7 +216,7 @@ def _settled(run: Run, recipe: Recipe, log: Log) -> dict[str, Any]:
 
 def describe(recipe: Recipe, splits: Splits) -> dict:
     """Return `model.json`: what a predictor has to know besides the weights."""
-    task = asdict(splits.task)
+    task, counts = asdict(splits.task), splits.train.counts
     return {
         "name": recipe.model.name,
         "options": recipe.model.options,
@@ -222,6 +224,8 @@ def describe(recipe: Recipe, splits: Splits) -> dict:
         "classes": list(task["classes"]),
         "group": task["group"],
         "single_logit": task["single_logit"],
+        "offsets": list(task["offsets"]),
+        "prior": {name: count / sum(counts.values()) for name, count in counts.items()},
         "shape": list(splits.train.shape),
         "pixel_scale": splits.card["pixel_scale"] or 1.0,
         "flux_unit": splits.card["flux_unit"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +22,14 @@ TINY_ROWS = {"train": 96, "validation": 48, "test": 48}
 TINY_NETWORKS = 3
 
 
+class Positives(Strict):
+    """How many images of each split are of the last class."""
+
+    train: int = Field(ge=1)
+    validation: int = Field(ge=1)
+    test: int = Field(ge=1)
+
+
 class DataConfig(Strict):
     """Where the images come from: a preset of the simulator, or a path."""
 
@@ -33,6 +43,13 @@ class DataConfig(Strict):
     validation: int = Field(1500, ge=1)
     test: int = Field(3000, ge=1)
     """Images to simulate."""
+    positives: Positives | None = None
+    """How many images of each split of a preset with two classes are of the last one (lens), exactly; by default half."""
+    difficulty: float | None = Field(None, ge=0, le=1)
+    """Of the preset lens-finding: how much what is no lens looks like one, and how faint arcs are; 0 is easy."""
+    galaxies: str | None = None
+    """Of the preset lens-finding: a folder or table of real cutouts, which stand in for the galaxies of the simulation;
+    each split has its own of them, by `fractions`."""
     subset: int | None = Field(None, ge=1)
     """Train on so many of the training images only, drawn by `seed`; smaller subsets lie in larger ones. For learning curves."""
     fresh: bool = False
@@ -49,12 +66,19 @@ class DataConfig(Strict):
     leak: bool = False
     """A published mistake, to see what it does: the test images are trained on as well. The figures of such a run mean nothing."""
 
-
     def seed_of(self, split: str) -> int:
         """Return the seed that a split of a preset is drawn with; `split` is train, validation or test."""
         if split == "test" and self.test_seed is not None:
             return self.test_seed
         return self.seed + SPLITS.index(split)
+
+    def options_of(self, split: str) -> dict[str, Any]:
+        """Return what a split asks of its preset beyond the name, as `darklens.simulate.configured` takes it."""
+        share = None if self.positives is None else Fraction(getattr(self.positives, split), getattr(self, split))
+        found = {"positives": share, "difficulty": self.difficulty, "galaxies": self.galaxies}
+        if self.galaxies is not None:  # no galaxy stands in two splits
+            found["galaxies_part"] = (split, dict(zip(SPLITS, self.fractions, strict=True)))
+        return {k: v for k, v in found.items() if v is not None}
 
 
 class ModelConfig(Strict):
@@ -114,6 +138,11 @@ class Recipe(Strict):
 
         if self.data.test_seed in (self.data.seed, self.data.seed + 1):
             raise InputError(f"data.test_seed {self.data.test_seed} draws the training or validation images again: choose another")
+        for name in SPLITS if self.data.positives else ():
+            if (k := getattr(self.data.positives, name)) >= (n := getattr(self.data, name)):
+                raise InputError(
+                    f"data.positives.{name} is {k} of {n} images, which leaves no other class: lower it, or raise data.{name}"
+                )
         if self.data.subset and self.data.fresh:
             raise InputError("data.subset takes some of stored training images, and data.fresh stores none: set data.train instead")
         if self.data.leak and self.data.fresh:
@@ -138,6 +167,9 @@ class Recipe(Strict):
 
     def _with_few_images(self) -> Recipe:
         data = self.data.model_copy(update={k: min(v, getattr(self.data, k)) for k, v in TINY_ROWS.items()})
+        if data.positives:  # a few of each class, whatever the ratio
+            few = {k: min(v, max(1, getattr(data, k) // 4)) for k, v in data.positives.model_dump().items()}
+            data = data.model_copy(update={"positives": Positives(**few)})
         train = self.train.model_copy(update={"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)})
         return self.model_copy(update={"data": data, "train": train})
 
@@ -167,7 +199,7 @@ def load(source: str | Path | dict, overrides: list[str] | None = None) -> Recip
     Raises:
         InputError: no such recipe, not YAML, an unknown key or a value out of its limits.
     """
-    content = dict(source) if isinstance(source, dict) else _read(source)
+    content = deepcopy(source) if isinstance(source, dict) else _read(source)  # overrides change no dict of the caller's
     for override in overrides or []:
         _set(content, override)
     return validate(content)

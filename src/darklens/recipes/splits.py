@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from darklens.data import Table, content_hash, import_path, split_of
+from darklens.data.splits import GROUP, split_key
 from darklens.errors import InputError
 from darklens.fit import Plan, evidence_table, fit_table
 from darklens.fit.request import Request
 from darklens.recipes.schema import SPLITS, DataConfig, Recipe
-from darklens.simulate import preset as find_preset
-from darklens.simulate import simulate
+from darklens.simulate import configured, simulate
 from darklens.train.classification import Classification
 from darklens.train.config import Preprocess
 from darklens.train.fresh import FreshImages
 from darklens.train.image_set import ImageSet
+from darklens.train.imbalance import Imbalance, imbalance_of
 
 ALIASES = {"val": "validation", "valid": "validation"}
 Log = Callable[[str], None]
@@ -65,11 +67,13 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int
             if not images.has(settings):
                 sets[name] = replace(images, fitted={**images.fitted, **_fitted(*parts[name], plan, settings, name, log, progress)})
     if recipe.data.fresh:
-        sets["train"] = FreshImages(find_preset(recipe.data.preset), recipe.data.seed, recipe.data.train, task, plan)
+        drawn = configured(recipe.data.preset, **recipe.data.options_of("train"))
+        sets["train"] = FreshImages(drawn, recipe.data.seed, recipe.data.train, task, plan)
         log(f"train: new images of {recipe.data.preset} every epoch, {recipe.data.train} at a time, seed {recipe.data.seed}")
     sets["train"], removed = _without_copies(sets)
     if removed:
         log(f"{removed} training images are copies of validation or test images and were left out")
+    task = replace(task, imbalance=_imbalance(recipe, sets))
     if recipe.data.leak:
         sets["train"] = sets["train"].joined(sets["test"])
         log(_leaked(len(sets["test"])))
@@ -116,13 +120,31 @@ def _task(recipe: Recipe, table: Table) -> Classification:
     )
 
 
+def _imbalance(recipe: Recipe, sets: Mapping[str, ImageSet | FreshImages]) -> Imbalance | None:
+    """Return how unequal classes are learned, and refuse sets that lack a class that somebody has to learn or to judge."""
+    kind, missing = recipe.train.imbalance, [name for name, n in sets["validation"].counts.items() if not n]
+    if recipe.data.fresh and kind == "balanced-sampling":
+        raise InputError(
+            "data.fresh draws its images as they come, and balanced-sampling draws classes: set train.imbalance=weighted"
+        )
+    found = imbalance_of(kind, sets["train"].counts, recipe.train.focal_gamma)
+    if recipe.train.task == "binary" and missing:
+        raise InputError(
+            f"none of the {len(sets['validation'])} validation images is of class {missing[0]!r}, and without it no "
+            "threshold can be chosen: raise data.validation or the second of data.fractions"
+        )
+    return found
+
+
 def _simulated(data: DataConfig, folder: Path, log: Log, progress: Callable, device: str) -> dict[str, tuple[Table, np.ndarray]]:
     parts = {}
     for name in SPLITS:
         if data.fresh and name == "train":
             continue
         n, seed = getattr(data, name), data.seed_of(name)
-        out = folder / f"{data.preset}-n{n}-seed{seed}"
+        options = data.options_of(name)
+        words = [_word(k, v) for k, v in options.items() if k != "galaxies_part"]
+        out = folder / "-".join([f"{data.preset}-n{n}-seed{seed}", *words])
         done = 0
 
         def advance(rows: int, n: int = n, name: str = name) -> None:
@@ -130,7 +152,7 @@ def _simulated(data: DataConfig, folder: Path, log: Log, progress: Callable, dev
             done += rows
             progress(f"simulating {data.preset}, {name}", done, n)
 
-        table = simulate(data.preset, n, seed=seed, out=out, device=device, progress=advance)
+        table = simulate(configured(data.preset, **options), n, seed=seed, out=out, device=device, progress=advance)
         log(f"{name}: {n} images of {data.preset}, seed {seed}, in {out}")
         parts[name] = (table, np.arange(n))
     return parts
@@ -187,7 +209,9 @@ def _by_content(
     data: DataConfig, table: Table, rows: np.ndarray, names: tuple[str, ...], fractions: tuple[float, ...], log: Log
 ) -> dict[str, tuple[Table, np.ndarray]]:
     hashes = [content_hash(image) for batch in table.batches(256, rows=rows) for image in batch["image"]]
-    sides = np.array([split_of(h, dict(zip(names, fractions, strict=True)), data.seed) for h in hashes])
+    groups = table.column(GROUP)[rows] if GROUP in table.columns else [None] * len(hashes)
+    keys = [split_key(h, group) for h, group in zip(hashes, groups, strict=True)]
+    sides = np.array([split_of(key, dict(zip(names, fractions, strict=True)), data.seed) for key in keys])
     parts = {name: (table, rows[sides == name]) for name in names}
     log(f"split by image content (seed {data.seed}): " + ", ".join(f"{name} {len(r)}" for name, (_, r) in parts.items()))
     return parts
@@ -256,8 +280,16 @@ def _card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, ImageSet
 def _command(data: DataConfig) -> str:
     if data.preset is None:
         return f"darklens import {data.path} --out TABLE"
-    find_preset(data.preset)
-    return "; ".join(
-        f"darklens simulate {data.preset} --n {getattr(data, name)} --seed {data.seed_of(name)} --out {name.upper()}"
-        for name in SPLITS
-    )
+
+    def command(name: str) -> str:
+        n, options = getattr(data, name), data.options_of(name)
+        asked = "".join(f" --{k} {v * n if k == 'positives' else v}" for k, v in options.items() if k != "galaxies_part")
+        return f"darklens simulate {data.preset} --n {n}{asked} --seed {data.seed_of(name)} --out {name.upper()}"
+
+    return "; ".join(map(command, SPLITS))
+
+
+def _word(option: str, value: object) -> str:
+    """Return an option of a preset as part of a table's name; what is a path is named by its own checksum."""
+    text = hashlib.sha256(str(value).encode()).hexdigest()[:8] if option == "galaxies" else str(value)
+    return option + text.replace("/", "of")

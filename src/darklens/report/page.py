@@ -70,7 +70,7 @@ def render_report(
         if run.metrics is None:
             raise InputError(f"{run.path} has no metrics yet: continue it with darklens train --resume {run.path}")
     views = [_view(run, name) for run, name in zip(runs, _names(runs), strict=True)]
-    page = _environment().get_template("report.html").render(
+    page = environment().get_template("report.html").render(
         title=title,
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=HEADLINE,
@@ -82,6 +82,7 @@ def render_report(
         best=_best(comparison or [], len(runs)),
         cards=_cards(views),
         elsewhere=_elsewhere(views),
+        searched=wording.search_rows([view["metrics"] for view in views]),
     )  # fmt: skip
     if len(page.encode()) > MAX_BYTES:
         raise InputError(
@@ -90,15 +91,16 @@ def render_report(
     write_atomic(Path(out), page)
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return the templates of pages, with the filters that say numbers."""
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    found.filters |= {
         "interval": wording.format_interval,
         "value": lambda number: wording.format_interval(number).split(" ")[0],
         "bounds": wording.format_bounds,
@@ -107,7 +109,7 @@ def _environment() -> jinja2.Environment:
         "spelled": lambda number: SPELLED[number] if number < len(SPELLED) else str(number),
         "count": lambda number: f"{number:,}" if isinstance(number, int) else wording.NOTHING,
     }
-    return environment
+    return found
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

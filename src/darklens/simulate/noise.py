@@ -14,7 +14,9 @@ import numpy as np
 
 from darklens.errors import InputError
 from darklens.simulate.instruments import Instrument
-from darklens.simulate.rng import draw_exposure, draw_twice, row_generator, row_keys
+from darklens.simulate.priors import Prior, Uniform
+from darklens.simulate.rng import draw_exposure, draw_normals, draw_twice, row_generator, row_keys
+from darklens.simulate.row_draws import RowDraws
 
 Truth = dict[str, np.ndarray]
 
@@ -113,3 +115,74 @@ class SkyCountsMinMax(Recording):
         counts -= low
         counts /= high - low
         return counts, {}
+
+
+DEPTH = Uniform(0.75, 1.3)
+"""By how much the exposure of a survey's cutouts differs from place to place."""
+
+
+@dataclass(frozen=True)
+class BandMinMax(Recording):
+    """The coadded exposures of a survey, each band scaled to between 0 and 1 by its own extremes ("lens finding").
+
+    Sky and source add Gaussian noise of variance `(flux + sky) / t` (counts are large); the depth differs from image to image, and
+    resampling to the grid of the coadd correlates neighbouring pixels a little.
+
+    Args:
+        depth: factor on the exposure time of an image in all bands, and again of each band; both are drawn from it.
+        neighbour: weight of each neighbour, along one axis, by which resampling correlates noise; 0.066 correlates by 0.13.
+    """
+
+    depth: Prior = DEPTH
+    neighbour: float = 0.066
+    unit = "min-max"
+
+    def scaled(
+        self, flux: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], band: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return min-max scaled images `(B, H, W)`, and the noise's standard deviation a pixel in e-/s, of that shape."""
+        t = self._exposure(instrument, seed, rows, band)
+        sigma = np.sqrt((np.maximum(flux, 0) + np.float32(instrument.sky_per_pixel)) / t)
+        keys = row_keys(seed, rows, "noise" if band == 0 else f"noise {band}")
+        noise = draw_normals(keys, flux.shape[1:])[0]
+        for axis in (-2, -1):  # shifted sums: a row does not depend on its neighbours to the last bit
+            spread = np.roll(noise, 1, axis) + np.roll(noise, -1, axis)
+            noise = (noise + np.float32(self.neighbour) * spread) / np.float32((1 + 2 * self.neighbour**2) ** 0.5)
+        return min_max(flux + sigma * noise), sigma
+
+    def painted(
+        self, arcs: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], band: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return light `(B, H, W)` with its own photon noise, and without, in units of the background's noise.
+
+        The background's noise itself is not added: the image that is painted on has it.
+        """
+        t = self._exposure(instrument, seed, rows, band)
+        background = np.sqrt(np.float32(instrument.sky_per_pixel) / t)
+        noise = draw_normals(row_keys(seed, rows, "noise" if band == 0 else f"noise {band}"), arcs.shape[1:])[0]
+        light = np.maximum(arcs, 0)
+        return (light + np.sqrt(light / t) * noise) / background, light / background
+
+    def _exposure(self, instrument: Instrument, seed: int, rows: Sequence[int], band: int) -> np.ndarray:
+        """Return the exposure time of each image, `(B, 1, 1)` float32."""
+        both, own = (self.depth.draw(RowDraws(seed, rows, stream)) for stream in ("depth", f"depth {band}"))
+        return (instrument.total_exposure * both * own)[:, None, None].astype(np.float32)
+
+    def record(
+        self, flux: np.ndarray, instrument: Instrument, seed: int, rows: Sequence[int], stream: str = "noise"
+    ) -> tuple[np.ndarray, Truth]:
+        """Record min-max scaled images of one band."""
+        band = int(stream.removeprefix("noise") or 0)
+        return self.scaled(flux, instrument, seed, rows, band)[0], {}
+
+
+def min_max(images: np.ndarray) -> np.ndarray:
+    """Scale images `(B, H, W)` to between 0 and 1, each by its own extremes.
+
+    Raises:
+        InputError: an image has no contrast.
+    """
+    low, high = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
+    if (low == high).any():
+        raise InputError(f"image without contrast (every pixel {low[low == high][0]}): a min-max scale needs some; raise the flux")
+    return (images - low) / (high - low)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+from darklens.errors import InputError
 from darklens.simulate.artefacts import Artefact, CorrelatedNoise, CosmicRays
 from darklens.simulate.instruments import instrument as find_instrument
 from darklens.simulate.presets import Preset
@@ -24,6 +26,10 @@ def configured(
     cosmic_rays: float | None = None,
     supersampling: Supersampling = 1,
     lens_light: bool = True,
+    positives: Fraction | None = None,
+    difficulty: float | None = None,
+    galaxies: str | Path | None = None,
+    galaxies_part: tuple[str, dict[str, float]] | None = None,
 ) -> Preset:
     """Return a preset with options.
 
@@ -37,6 +43,10 @@ def configured(
         cosmic_rays: expected number of cosmic rays an image; None draws none.
         supersampling: see `render`.
         lens_light: False leaves out the light of the lens.
+        positives: share of the rows of a preset with two classes that are of the last one; None lets the classes take turns.
+        difficulty: of the preset lens-finding, 0 to 1.
+        galaxies: of the preset lens-finding, a folder or table of real cutouts to use instead of simulated galaxies.
+        galaxies_part: a split's name and the shares of all splits, to use only the cutouts that belong to it.
 
     Raises:
         InputError: an unknown name, a PSF that cannot be used, or an option that the preset cannot have.
@@ -52,4 +62,11 @@ def configured(
         artefacts.append(CorrelatedNoise(correlated_noise))
     if cosmic_rays is not None:
         artefacts.append(CosmicRays(cosmic_rays))
+    if chosen.survey is not None and (supersampling != 1 or not lens_light):
+        raise InputError(
+            f"preset {chosen.name!r} samples light in its own way and shows all of it: leave supersampling and lens light out"
+        )
+    chosen = chosen if positives is None else chosen.with_shares(positives)
+    chosen = chosen if difficulty is None else chosen.with_difficulty(difficulty)
+    chosen = chosen if galaxies is None else chosen.with_galaxies(galaxies, galaxies_part)
     return replace(chosen.with_artefacts(*artefacts), supersampling=supersampling, lens_light=lens_light and chosen.lens_light)

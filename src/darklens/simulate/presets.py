@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
@@ -11,13 +13,24 @@ from darklens.lensing import SersicEllipse
 from darklens.simulate.artefacts import Artefact
 from darklens.simulate.bands import Band, bands_of, in_band
 from darklens.simulate.instruments import INSTRUMENTS, Instrument
-from darklens.simulate.noise import DeepLenseSimCounts, Exposure, NoiseFree, Recording, SkyCountsMinMax
-from darklens.simulate.populations import CommonTest, DeepLenseSim, LineOfSight, Perturber, PhysicalLens, Population, Subhalos
+from darklens.simulate.noise import BandMinMax, DeepLenseSimCounts, Exposure, NoiseFree, Recording, SkyCountsMinMax
+from darklens.simulate.populations import (
+    CommonTest,
+    DeepLenseSim,
+    LensFinding,
+    LineOfSight,
+    Perturber,
+    PhysicalLens,
+    Population,
+    Subhalos,
+)
 from darklens.simulate.priors import Uniform
 from darklens.simulate.psf import PSF, GaussianPSF
+from darklens.simulate.real_galaxies import RealGalaxies
 from darklens.simulate.rendering import render
 from darklens.simulate.sampling import Supersampling
 from darklens.simulate.scene import Scene
+from darklens.simulate.survey import Survey
 from darklens.units import FWHM_PER_SIGMA
 
 DEFLECTION_SCALE = 0.6343116828934973
@@ -40,6 +53,8 @@ class Preset:
         artefacts: correlated noise, cosmic rays.
         supersampling: see `render`.
         lens_light: whether the light of the lens is seen, where the population has any.
+        survey: records all bands at once, where the population has a sky; it takes the place of `bands`.
+        positives: share of the rows that are of the last class, a fraction; None lets classes take turns.
     """
 
     name: str
@@ -53,10 +68,14 @@ class Preset:
     artefacts: tuple[Artefact, ...] = ()
     supersampling: Supersampling = 1
     lens_light: bool = True
+    survey: Survey | None = None
+    positives: Fraction | None = None
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
         """The instrument of each band."""
+        if self.survey is not None:
+            return self.survey.instruments
         return tuple(band.instrument for band in self.bands) or (self.instrument,)
 
     @property
@@ -68,7 +87,8 @@ class Preset:
     def truth_columns(self) -> tuple[str, ...]:
         """Names of the truth columns: of the population, the recording and the artefacts."""
         more = (name for artefact in self.artefacts for name in artefact.truth_columns)
-        return (*self.population.truth_columns(), *self.recording.truth_columns, *more)
+        survey = self.survey.truth_columns if self.survey is not None else ()
+        return (*self.population.truth_columns(), *survey, *self.recording.truth_columns, *more)
 
     def options(self) -> dict:
         """Return what was chosen beyond the plain preset, JSON-ready, for manifests."""
@@ -78,12 +98,30 @@ class Preset:
             "supersampling": self.supersampling,
             "lens_light": self.lens_light,
         }
-        return {k: v for k, v in chosen.items() if v not in ([], 1, True)}
+        share = {} if self.positives is None else {"positives": str(self.positives)}
+        if self.survey is not None and self.survey.galaxies is not None:
+            share["galaxies"] = self.survey.galaxies.origin
+        return {k: v for k, v in chosen.items() if v not in ([], 1, True)} | self.population.options() | share
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
         return self.population.classes
+
+    def labels(self, n: int, start: int = 0) -> tuple[str, ...]:
+        """Return the class names of rows `start` to `start + n - 1`.
+
+        With `positives` k/m, every m rows that begin at a multiple of m hold exactly k of the last class, evenly spread.
+        """
+        rows = range(start, start + n)
+        if self.positives is None:
+            return tuple(self.classes[row % len(self.classes)] for row in rows)
+        k, m = self.positives.as_integer_ratio()
+        return tuple(self.classes[(row + 1) * k // m > row * k // m] for row in rows)
+
+    def draw(self, n: int, seed: int, start: int = 0) -> Scene:
+        """Draw the scenes of rows `start` to `start + n - 1`, each of its row's class."""
+        return self.population.draw(n, seed, start, labels=self.labels(n, start))
 
     def images(self, scene: Scene, device: str = "cpu") -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Render and record a scene.
@@ -91,6 +129,9 @@ class Preset:
         Returns:
             Images `(B, bands, H, W)` float32 and the truth columns, those of the recording included.
         """
+        if self.survey is not None:
+            images, truth = self.survey.images(scene, self.shape)
+            return images, scene.truth | truth
         bands = [in_band(scene, band, self.instrument) for band in self.bands] or [scene]
         recorded = [self._band(s, i, k, device) for k, (s, i) in enumerate(zip(bands, self.instruments, strict=True))]
         truth = {name: column for _, extra in reversed(recorded) for name, column in extra.items()}
@@ -108,6 +149,42 @@ class Preset:
             truth |= more
         return images.astype(np.float32, copy=False), truth
 
+    def with_shares(self, positives: Fraction) -> Preset:
+        """Return the preset with this share of its rows of the last class.
+
+        Raises:
+            InputError: the preset has other than two classes, or one would be empty.
+        """
+        if len(self.classes) != 2 or not 0 < positives < 1:
+            raise InputError(
+                f"a share of positives of {float(positives):.4g} in preset {self.name!r} with classes {', '.join(self.classes)}: "
+                "it takes two classes and at least one image of each; change the number, or leave it out"
+            )
+        return replace(self, positives=positives)
+
+    def with_difficulty(self, difficulty: float) -> Preset:
+        """Return the preset at a difficulty from 0 to 1.
+
+        Raises:
+            InputError: the preset has no difficulty, or the number is out of range.
+        """
+        if not isinstance(self.population, LensFinding):
+            raise InputError(f"preset {self.name!r} has no difficulty: leave it out, or use lens-finding")
+        return replace(self, population=replace(self.population, difficulty=difficulty))
+
+    def with_galaxies(self, path: str | Path, part: tuple[str, dict[str, float]] | None = None) -> Preset:
+        """Return the preset with real cutouts in place of simulated galaxies; see `RealGalaxies.from_path`.
+
+        Raises:
+            InputError: the preset has no sky to replace, or the cutouts cannot be used.
+        """
+        if self.survey is None:
+            raise InputError(
+                f"preset {self.name!r} has no galaxies to replace by those of {path}: leave them out, or use lens-finding"
+            )
+        found = RealGalaxies.from_path(path, len(self.instruments), self.shape, part)
+        return replace(self, survey=replace(self.survey, galaxies=found), notes=f"{self.notes} Galaxies: {found.origin}.")
+
     def with_artefacts(self, *artefacts: Artefact) -> Preset:
         """Return the preset with artefacts in its images.
 
@@ -122,7 +199,13 @@ class Preset:
         return replace(self, artefacts=(*self.artefacts, *artefacts))
 
     def with_psf(self, psf: PSF) -> Preset:
-        """Return the preset with another point spread function, in every band."""
+        """Return the preset with another point spread function, in every band.
+
+        Raises:
+            InputError: its seeing differs from image to image.
+        """
+        if self.survey is not None:
+            raise InputError(f"preset {self.name!r} has a seeing of its own in every image, and takes no PSF: leave the PSF out")
         bands = tuple(replace(band, instrument=replace(band.instrument, psf=psf)) for band in self.bands)
         return replace(self, instrument=replace(self.instrument, psf=psf), bands=bands)
 
@@ -141,6 +224,10 @@ class Preset:
         Raises:
             InputError: the preset's source has no magnitude, or the instrument no zero point.
         """
+        if self.survey is not None:
+            raise InputError(
+                f"preset {self.name!r} has the bands of its survey, and is not seen by {instrument.name!r}: leave that out"
+            )
         if not isinstance(self.population, DeepLenseSim | PhysicalLens) or self.instrument.zero_point is None:
             raise InputError(
                 f"preset {self.name!r} is in uncalibrated counts and cannot be seen by {instrument.name!r}: "
@@ -174,6 +261,13 @@ _EUCLID_AS_PUBLISHED = replace(INSTRUMENTS["euclid-vis"], zero_point=24.0, origi
 _EUCLID, _F160W = INSTRUMENTS["euclid-vis"], INSTRUMENTS["hst-wfc3-f160w"]
 _MODEL_I = Instrument("deeplense-model-i", 0.05, GaussianPSF(0.087, truncation=3.0), origin="DeepLenseSim")
 _COMMON = Instrument("common-test", 0.05, GaussianPSF(0.085 * FWHM_PER_SIGMA), origin="measured on official images")
+
+_CUTOUTS = "seeing and depth as measured on official lens-finding images"
+_GRI = (
+    Instrument("lens-finding-g", 0.168, GaussianPSF(0.78), 28.90, 22.0, 0.0, 234.0, origin=_CUTOUTS),
+    Instrument("lens-finding-r", 0.168, GaussianPSF(0.75), 28.86, 20.6, 0.0, 424.0, origin=_CUTOUTS),
+    Instrument("lens-finding-i", 0.168, GaussianPSF(0.58), 28.61, 19.7, 0.0, 600.0, origin=_CUTOUTS),
+)
 
 
 def _deeplense(instrument: Instrument) -> DeepLenseSim:
@@ -278,6 +372,17 @@ PRESETS: dict[str, Preset] = {
             Exposure(),
             (64, 64),
             _PHYSICAL,
+        ),
+        Preset(
+            "lens-finding",
+            "nonlens / lens: 64x64 cutouts of a ground-based survey in g, r, i, each band min-max scaled; seeing and depth vary",
+            LensFinding(zero_point=_GRI[-1].zero_point),
+            _GRI[-1],
+            BandMinMax(),
+            (64, 64),
+            "Noise, seeing, colours and magnitudes measured on 20 official images, whose survey and pixel scale are not named; "
+            'taken for 0.168" a pixel.',
+            survey=Survey(_GRI, (Uniform(0.62, 0.95), Uniform(0.55, 0.9), Uniform(0.44, 0.68)), BandMinMax(), reference=2),
         ),
     ]
 }

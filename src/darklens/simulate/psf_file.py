@@ -39,7 +39,7 @@ def read_psf(path: Path, *, hdu: int | str | None = None, pixel_scale: float | N
         InputError: no file, no image, several images, pixels that are not finite, a sum that is not positive, or an even side
             with the light's centre between pixels.
     """
-    records = list(read(path, hdu=hdu))
+    records = list(read(path, hdu=hdu, fill="refuse"))
     if len(records) != 1 or records[0].image.shape[0] != 1:
         planes = sum(r.image.shape[0] for r in records)
         raise InputError(f"{path} holds {planes} planes: a PSF is one; choose it by its extension, or save one plane alone")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from darklens.lensing import Cosmology, Light, Mass, PointSource, trace, trace_planes
+from darklens.simulate.sky import Sky
 
 Profile = TypeVar("Profile", bound=Mass | Light | PointSource)
 Plane = tuple[float, tuple[Mass, ...]]
@@ -67,6 +68,8 @@ class Scene:
         z_source: redshift of the source.
         cosmology: distances between planes.
         macro_alone: the macro lens that has all the mass, where that of substructure was taken out of `macro`.
+        sky: every light in the cutout of a survey with its magnitudes in the bands, source and lens light among them; None where
+            these two are all there is.
     """
 
     macro: tuple[Mass, ...]
@@ -83,6 +86,7 @@ class Scene:
     z_source: float = 1.0
     cosmology: Cosmology = field(default_factory=Cosmology)
     macro_alone: tuple[Mass, ...] = ()
+    sky: Sky | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -113,6 +117,7 @@ class Scene:
             labels=tuple(self.labels[i] for i in rows),
             truth={k: v[rows] for k, v in self.truth.items()},
             rows=tuple(self.rows[i] for i in rows),
+            sky=None if self.sky is None else self.sky.select(np.asarray(rows)),
         )
 
     def system(self, i: int) -> Scene:

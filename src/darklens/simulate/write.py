@@ -36,7 +36,7 @@ def simulate(
 
     Args:
         preset: name of a preset, or one of your own.
-        n: number of images over all classes, which take turns.
+        n: number of images over all classes, which take turns, or have the shares that the preset says.
         seed: every row is a pure function of `(seed, row)`.
         out: folder of the table; None keeps it in memory. A folder that holds part of this very simulation is continued.
         instrument: see the scenes through another instrument, with its noise; several, with commas, give a band each.
@@ -128,7 +128,7 @@ def manifest(preset: Preset, n: int, seed: int) -> dict:
 
 def _batches(preset: Preset, n: int, seed: int, start: int, device: str, report: Callable[[int], None]) -> Iterator[dict]:
     for first in range(start, n, ROWS_AT_ONCE):
-        scene = preset.population.draw(min(ROWS_AT_ONCE, n - first), seed, first)
+        scene = preset.draw(min(ROWS_AT_ONCE, n - first), seed, first)
         images, truth = preset.images(scene, device)
         ids = [f"{preset.name}-{seed}-{row:08d}" for row in scene.rows]
         yield {"ids": ids, "images": images, "labels": list(scene.labels), "truth": truth}

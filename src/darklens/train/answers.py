@@ -30,12 +30,19 @@ class Answers:
         sets: `(n, k)` bool, the conformal sets; None where nothing is known of validation images.
         unusual: which images are unlike the training images, and why; None for runs that do not know.
         disagreement: `(n,)` mutual information in nats between the class and the member of an ensemble, else None.
+        chosen: `(n,)` indices of the classes that they are called, where a threshold decides; else None.
     """
 
     probabilities: np.ndarray
     sets: np.ndarray | None = None
     unusual: Unusual | None = None
     disagreement: np.ndarray | None = None
+    chosen: np.ndarray | None = None
+
+    @property
+    def called(self) -> np.ndarray:
+        """Index of the class that each image is called, `(n,)`: the most probable one, unless a threshold decides."""
+        return self.probabilities.argmax(1) if self.chosen is None else self.chosen
 
 
 class Judge(ABC):
@@ -45,11 +52,15 @@ class Judge(ABC):
         classes: names in the order of the probabilities.
         shape: `(bands, H, W)` of the images it takes.
         coverage: wanted of its conformal sets.
+        held_out: calibrated probabilities `(n, k)` and class indices of the validation images; None where they were not kept.
+        prior: class -> fraction that the probabilities hold for, that of the training images; None where it is not known.
     """
 
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
     coverage: float
+    held_out: tuple[np.ndarray, np.ndarray] | None
+    prior: dict[str, float] | None
 
     @abstractmethod
     def answers(self, images: np.ndarray) -> Answers:
@@ -62,6 +73,10 @@ class Judge(ABC):
     @abstractmethod
     def calibrated_on(self, images: np.ndarray, *, log: Callable[[str], None] = lambda sentence: None) -> Judge:
         """Return the same with the PSF and the noise of its fits measured on images `(n, bands, H, W)`, without labels."""
+
+    @abstractmethod
+    def on(self, device: str) -> Judge:
+        """Return the same with its networks on a device."""
 
     @abstractmethod
     def evaluation(self, name: str) -> Evaluation:

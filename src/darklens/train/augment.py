@@ -6,6 +6,39 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from darklens.train import augment_pixels
+from darklens.train.config import TrainConfig
+
+
+def augmented(
+    images: Tensor, labels: Tensor, classes: int, settings: TrainConfig, generator: torch.Generator, share: tuple[slice, int]
+) -> tuple[Tensor, Tensor]:
+    """Return images and labels of a training batch as a recipe wants them augmented.
+
+    Args:
+        images: `(B, bands, H, W)`.
+        labels: `(B,)` class indices.
+        classes: how many there are.
+        settings: the recipe's section; the words of `augment`, and what the largest changes are.
+        generator: source of every choice.
+        share: which part of how many images these are.
+
+    Returns:
+        Images of the same shape; labels as they were, or `(B, classes)` where `cutmix` has mixed them.
+
+    Raises:
+        InputError: `cutmix` with a batch that processes cannot share in pairs.
+    """
+    kinds = settings.augment
+    images = augment(images, kinds, generator, settings.max_shift, max_rotation=settings.max_rotation, share=share)
+    if "blur" in kinds and settings.max_blur:
+        images = augment_pixels.blur(images, settings.max_blur, generator, share)
+    if "colour" in kinds and settings.max_gain:
+        images = augment_pixels.recolour(images, settings.max_gain, generator, share)
+    if "noise" in kinds and settings.max_noise:
+        images = augment_pixels.add_noise(images, settings.max_noise, generator, share)
+    return augment_pixels.cutmix(images, labels, classes, generator, share) if "cutmix" in kinds else (images, labels)
+
 
 def augment(
     images: Tensor,
@@ -16,7 +49,7 @@ def augment(
     max_rotation: float = 30.0,
     share: tuple[slice, int] | None = None,
 ) -> Tensor:
-    """Augment a batch.
+    """Turn, mirror and shift the images of a batch; words of a recipe that change more than the place of a pixel are passed over.
 
     Args:
         images: `(B, bands, H, W)`.

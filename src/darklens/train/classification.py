@@ -7,6 +7,7 @@ names into class indices. The next task is a file beside this one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from darklens.errors import InputError, unknown
+from darklens.train.imbalance import Imbalance
+
+
+class Labelled(Protocol):
+    """A set of images whose class indices are known."""
+
+    labels: np.ndarray
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,9 @@ class Classification:
         label_smoothing: of the cross-entropy.
         auxiliary: weight of the model's own physics loss, if it has one (`forward_with_auxiliary`).
         single_logit: two classes on one logit, the second class being the positive one.
+        imbalance: how unequal classes are learned; None takes the images as they are.
+        offsets: what is added to the logits when the network answers, so that they hold for the ratio of the training images
+            whatever the loss has made of it; of `imbalance` where that is given.
 
     Raises:
         InputError: a single logit for other than two classes.
@@ -36,12 +49,16 @@ class Classification:
     label_smoothing: float = 0.0
     auxiliary: float = 0.0
     single_logit: bool = False
+    imbalance: Imbalance | None = None
+    offsets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.single_logit and len(self.classes) != 2:
             raise InputError(
                 f"task binary has {len(self.classes)} classes ({', '.join(self.classes)}): group them into 2 with data.group"
             )
+        if self.imbalance and not self.offsets:
+            object.__setattr__(self, "offsets", self.imbalance.offsets)
 
     @property
     def outputs(self) -> int:
@@ -74,8 +91,14 @@ class Classification:
             raise InputError(f"the data have class {strange[0]!r} and this run knows {known}: {remedy}")
         return np.array([index[v] for v in labels.tolist()], dtype=np.int64)
 
+    def order(self, images: Labelled, generator: torch.Generator) -> np.ndarray:
+        """Return which images an epoch goes through, `(n,)`: all of them in random order, or each class equally often."""
+        if self.imbalance and self.imbalance.kind == "balanced-sampling":
+            return self.imbalance.order(images.labels, generator)
+        return torch.randperm(len(images), generator=generator).numpy()
+
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the training loss of a batch."""
+        """Return the training loss of a batch; labels are class indices `(B,)`, or probabilities `(B, k)` of mixed images."""
         return sum(self.losses(model, images, labels))
 
     def losses(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,12 +110,27 @@ class Classification:
         return answers, torch.zeros_like(answers)
 
     def predict(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Return `(B, k)` float32 logits; a single logit gets a zero beside it, so that softmax is its sigmoid."""
-        logits = model(images).float()
-        return torch.cat([torch.zeros_like(logits), logits], dim=1) if self.single_logit else logits
+        """Return `(B, k)` float32 logits, for the ratio of the training images.
+
+        A single logit gets a zero beside it, so that softmax is its sigmoid.
+        """
+        logits = self._logits(model(images))
+        return logits + logits.new_tensor(self.offsets) if self.offsets else logits
+
+    def _logits(self, output: Tensor) -> Tensor:
+        output = output.float()
+        return torch.cat([torch.zeros_like(output), output], dim=1) if self.single_logit else output
 
     def _criterion(self, output: Tensor, labels: Tensor) -> Tensor:
+        if self.imbalance:
+            return self.imbalance.loss(self._logits(output), self._smoothed(labels))
         if not self.single_logit:
             return functional.cross_entropy(output.float(), labels, label_smoothing=self.label_smoothing)
-        target = labels.float() * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+        positive = labels[:, 1] if labels.is_floating_point() else labels.float()
+        target = positive * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         return functional.binary_cross_entropy_with_logits(output.float().squeeze(1), target)
+
+    def _smoothed(self, labels: Tensor) -> Tensor:
+        """Return `(B, k)` probabilities of class indices `(B,)`, or of mixed labels `(B, k)`, smoothed."""
+        target = labels if labels.is_floating_point() else functional.one_hot(labels, len(self.classes)).float()
+        return target * (1 - self.label_smoothing) + self.label_smoothing / len(self.classes)

@@ -43,6 +43,9 @@ class Preprocess(Strict):
         return f"evidence-{self.crop or 'whole'}-{self.bin}" if self.input == "evidence" else self.input
 
 
+Augmentation = Literal["dihedral", "rotate90", "flip", "rotate", "shift", "colour", "blur", "noise", "cutmix"]
+
+
 class TrainConfig(Strict):
     """Optimisation settings."""
 
@@ -66,11 +69,25 @@ class TrainConfig(Strict):
     patience: int = Field(10, ge=0)
     """Epochs without a better validation loss before `plateau` lowers the rate."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    augment: list[Literal["dihedral", "rotate90", "flip", "rotate", "shift"]] = ["dihedral", "shift"]
+    imbalance: Literal["none", "weighted", "focal", "logit-adjusted", "balanced-sampling"] = "none"
+    """How unequal classes are learned, as `darklens.train.imbalance` says."""
+    focal_gamma: float = Field(2.0, ge=0, le=10)
+    """Exponent of `focal`: the larger, the less easy images count."""
+    cost_fp: float = Field(1.0, gt=0)
+    """What a false positive costs, of two classes; only the ratio to `cost_fn` counts, and only for the threshold of that name."""
+    cost_fn: float = Field(1.0, gt=0)
+    """What it costs to miss an image of the second class."""
+    augment: list[Augmentation] = ["dihedral", "shift"]
     max_shift: int = Field(2, ge=0)
     """Pixels, for `shift`."""
     max_rotation: float = Field(30.0, ge=0, le=180)
     """Degrees either way, for `rotate`."""
+    max_gain: float = Field(0.1, ge=0, lt=1)
+    """Largest change of a band's brightness as a fraction, for `colour`."""
+    max_blur: float = Field(0.8, ge=0, le=8)
+    """Largest deviation in pixels of the Gaussian that `blur` convolves with."""
+    max_noise: float = Field(0.5, ge=0, le=10)
+    """Largest deviation of the noise that `noise` adds, in units of that of each image and band."""
     ema: float | None = Field(0.998, gt=0, lt=1)
     """Decay of the averaged weights that are judged and kept; null judges the raw ones."""
     early_stopping: int | None = Field(None, ge=1)

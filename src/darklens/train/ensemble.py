@@ -8,6 +8,7 @@ answers on one and the same validation split, a temperature of the mean's own is
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,7 +49,8 @@ class Ensemble(Judge):
                     raise InputError(f"{first.run.path} has {what} {_said(a)} and {other.run.path} {_said(b)}: {remedy}")
         self.classes, self.shape, self.task = first.classes, first.shape, first.task
         self.coverage = first.coverage
-        self.temperature, self.threshold = 1.0, None
+        self.temperature, self.threshold, self.held_out = 1.0, None, None
+        self.prior = first.prior if all(m.prior == first.prior for m in self.members) else None
         self._calibrate()
 
     def _calibrate(self) -> None:
@@ -62,7 +64,8 @@ class Ensemble(Judge):
             return
         mean = np.mean([softmax(k[0] / m.temperature) for k, m in zip(kept, self.members, strict=True)], axis=0)
         self.temperature = fit_temperature(_log(mean), labels)
-        self.threshold = conformal_threshold(conformal_scores(softmax(_log(mean) / self.temperature), labels), self.coverage)
+        self.held_out = softmax(_log(mean) / self.temperature), labels
+        self.threshold = conformal_threshold(conformal_scores(*self.held_out), self.coverage)
 
     def answers(self, images: np.ndarray) -> Answers:
         """Return what the members say together of checked images `(n, bands, H, W)`; members that see the same share its fit."""
@@ -98,6 +101,12 @@ class Ensemble(Judge):
         """
         none = all(m.plan is None for m in self.members)
         return Ensemble([m.calibrated_on(images, log=log) if none or m.plan else m for m in self.members])
+
+    def on(self, device: str) -> Ensemble:
+        """Return the same with the members' networks on a device."""
+        found = copy.copy(self)
+        found.members = [member.on(device) for member in self.members]
+        return found
 
     def evaluation(self, name: str) -> Evaluation:
         """Return the folder of an evaluation on other data: where we stand, `evaluations/MEMBER+MEMBER/NAME`."""

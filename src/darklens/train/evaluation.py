@@ -13,9 +13,11 @@ import torch
 from darklens.data import MANIFEST, Table, read, resize_image
 from darklens.errors import InputError
 from darklens.evaluate import classification_metrics, fit_temperature
+from darklens.evaluate.completeness import AGAINST
 from darklens.evaluate.conformal import METHOD, conformal_metrics, conformal_scores, conformal_threshold
 from darklens.evaluate.figure_set import save_classification_figures, save_training_figures
 from darklens.evaluate.proportion import proportion
+from darklens.evaluate.rare_figures import save_rare_figures
 from darklens.models import first_convolution
 from darklens.runs import Evaluation
 from darklens.train.answers import Answers, Judge, softmax
@@ -25,6 +27,7 @@ from darklens.train.image_set import ImageSet
 from darklens.train.novelty import RATE, Novelty
 from darklens.train.predictor import Predictor
 from darklens.train.preprocess import check, prepare
+from darklens.train.searching import chosen_thresholds, search_metrics
 
 FEWEST = 5
 """Images below which an interval would be a guess."""
@@ -54,7 +57,8 @@ def calibrate(predictor: Predictor, validation: ImageSet) -> None:
             "ece_before": before,
             "ece_after": after,
             "conformal": {"method": METHOD, "thresholds": {str(c): conformal_threshold(scores, c) for c in COVERAGES}},
-        },
+        }
+        | chosen_thresholds(predictor),
     )
 
 
@@ -114,11 +118,12 @@ def judge(
     answers = predictor.answers_of(images) if answers is None else answers
     probabilities = answers.probabilities
     metrics = classification_metrics(probabilities, images.labels, predictor.classes) | _promises(answers, images.labels, predictor)
+    metrics |= search_metrics(predictor, images, probabilities)
     columns = {name: probabilities[:, k] for k, name in enumerate(predictor.classes)}
     names = np.array(predictor.classes, dtype=object)
     ids = [str(i) for i in images.ids]
     into.write("data", card)
-    into.write_predictions({"id": ids, "label": names[images.labels], "predicted": names[probabilities.argmax(1)]} | columns)
+    into.write_predictions({"id": ids, "label": names[images.labels], "predicted": names[answers.called]} | columns)
     save_classification_figures(
         into.path / "figures",
         probabilities,
@@ -129,6 +134,8 @@ def judge(
         unit=card.get("flux_unit") or "",
         pixel_scale=card.get("pixel_scale"),
     )
+    if "search" in metrics:
+        save_rare_figures(into.path / "figures", metrics["search"], metrics["completeness"])
     into.write("metrics", metrics)
     return metrics
 
@@ -165,11 +172,13 @@ def evaluate_path(
     group: dict[str, str] | None = None,
     resize: bool = False,
     hdu: int | str | None = None,
+    bands: str | None = None,
     out: Path | None = None,
     on_skip: Callable[[str, str], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on other labelled data, into `RUN/evaluations/NAME` or `out`; see `darklens.evaluate`."""
-    images, card = _labelled(predictor, path, split, group or {}, resize, hdu, on_skip)
+    options = {"hdu": hdu, "bands": bands, "size": predictor.shape[1:] if resize else None}
+    images, card = _labelled(predictor, path, split, group or {}, resize, options, on_skip)
     if len(images) < FEWEST:
         raise InputError(f"{path} has {len(images)} labelled images: an interval needs at least {FEWEST}")
     place = predictor.evaluation(name or path.resolve().name) if out is None else Evaluation(out)
@@ -182,13 +191,13 @@ def _labelled(
     split: str | None,
     group: dict[str, str],
     resize: bool,
-    hdu: int | str | None,
+    options: dict[str, Any],
     on_skip: Callable[[str, str], None] | None,
 ) -> tuple[ImageSet, dict[str, Any]]:
     skip = on_skip or _refuse
     task = predictor.task.with_group(group)
-    ids, labels, pixels = [], [], []
-    for record in read(path, hdu=hdu, on_skip=lambda where, why: skip(str(where), why)):
+    ids, labels, pixels, truth = [], [], [], []
+    for record in read(path, **options, on_skip=lambda where, why: skip(str(where), why)):
         if split is not None and record.split != split:
             continue
         if record.label is None:
@@ -203,11 +212,13 @@ def _labelled(
             continue
         ids.append(record.id)
         labels.append(label)
+        truth.append(record.truth)
     if not pixels:
         wanted = f" in split {split!r}" if split else ""
         needed = f"it needs {_size(predictor.shape)} images in one folder per class"
         raise InputError(f"{path} has no labelled image that fits the model{wanted}: {needed}")
-    images = ImageSet(np.stack(pixels), np.array(labels), np.array(ids, dtype=object), task.classes)
+    known = {name: np.array([t.get(name, np.nan) for t in truth]) for name in AGAINST if any(name in t for t in truth)}
+    images = ImageSet(np.stack(pixels), np.array(labels), np.array(ids, dtype=object), task.classes, truth=known)
     return images, _card(path, images, split, group)
 
 

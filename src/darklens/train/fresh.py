@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -60,10 +61,9 @@ class FreshImages:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images per class in an epoch; classes take turns."""
-        names = [self.task.group.get(c, c) for c in self.preset.classes]
-        rows = np.bincount(np.arange(self.size) % len(names), minlength=len(names))
-        return {name: int(sum(n for n, c in zip(rows, names, strict=True) if c == name)) for name in self.task.classes}
+        """Images per class in the first epoch."""
+        drawn = Counter(self.preset.labels(self.size))
+        return {name: sum(n for c, n in drawn.items() if self.task.group.get(c, c) == name) for name in self.task.classes}
 
     def seen_as(self, settings: Preprocess) -> FreshImages:
         """Return the same images for a network with these settings."""
@@ -71,7 +71,7 @@ class FreshImages:
 
     def draw(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return images `(count, bands, H, W)` and class indices of rows from `first` on."""
-        scene = self.preset.population.draw(count, self.seed, first)
+        scene = self.preset.draw(count, self.seed, first)
         images, _ = self.preset.images(scene)
         return images, self.task.encode(np.array(scene.labels, dtype=object))
 

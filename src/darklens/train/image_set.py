@@ -12,6 +12,7 @@ from torch import Tensor
 
 from darklens.data import Table
 from darklens.errors import InputError
+from darklens.evaluate.completeness import AGAINST
 from darklens.train.classification import Classification
 from darklens.train.config import Preprocess
 
@@ -54,6 +55,7 @@ class ImageSet:
         fitted: view -> `(n, bands, h, w)`, what smooth fits give a network to see: "residual", "evidence-CROP-BIN"; and the fits'
             reduced chi^2 `(n,)` as "chi2".
         view: what `batch` gives, as `Preprocess.view` names it.
+        truth: column -> `(n,)`, what a test looks at afterwards; NaN where unknown.
     """
 
     images: np.ndarray | StoredImages
@@ -62,6 +64,7 @@ class ImageSet:
     classes: tuple[str, ...]
     fitted: Mapping[str, np.ndarray] = field(default_factory=dict)
     view: str = "image"
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -136,13 +139,15 @@ class ImageSet:
         if (labels < 0).any():
             raise InputError(f"{int((labels < 0).sum())} of {len(part)} images have no label: put them into one folder per class")
         images = StoredImages(part) if stored else part.image_array(cache=cache)
-        return cls(images, labels, part.ids, task.classes)
+        truth = {name: part.column(name) for name in AGAINST if name in part.columns}
+        return cls(images, labels, part.ids, task.classes, truth=truth)
 
     def take(self, index: np.ndarray) -> ImageSet:
         """Return the images at these positions."""
         fitted = {view: array[index] for view, array in self.fitted.items()}
         images = self.images.take(index) if isinstance(self.images, StoredImages) else self.images[index]
-        return replace(self, images=images, labels=self.labels[index], ids=self.ids[index], fitted=fitted)
+        truth = {name: values[index] for name, values in self.truth.items()}
+        return replace(self, images=images, labels=self.labels[index], ids=self.ids[index], fitted=fitted, truth=truth)
 
     def joined(self, other: ImageSet) -> ImageSet:
         """Return both sets, images in memory, as one."""
@@ -150,4 +155,5 @@ class ImageSet:
         images, labels, ids = (
             np.concatenate([getattr(one, name) for one in (self, other)]) for name in ("images", "labels", "ids")
         )
-        return replace(self, images=images, labels=labels, ids=ids, fitted=fitted)
+        truth = {name: np.concatenate([values, other.truth[name]]) for name, values in self.truth.items() if name in other.truth}
+        return replace(self, images=images, labels=labels, ids=ids, fitted=fitted, truth=truth)

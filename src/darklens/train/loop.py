@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from darklens.errors import WorkError
 from darklens.runs import LAST, WEIGHTS, Run
 from darklens.train import batch_size, budget, checkpoint, precision
-from darklens.train.augment import augment
+from darklens.train.augment import augmented
 from darklens.train.batch_norm import normalises
 from darklens.train.classification import Classification
 from darklens.train.config import Preprocess, TrainConfig
@@ -258,7 +258,7 @@ class Training:
     def _learn(self, epoch: int, enough: Callable[[int], bool] = lambda step: False) -> float:
         """Go once through the training images, or until `enough(step)`; returns the mean loss."""
         generator = torch.Generator().manual_seed(seed_at(self.config.seed, epoch))
-        order = torch.randperm(len(self.train_set), generator=generator).numpy()
+        order = self.task.order(self.train_set, generator)
         total = torch.zeros((), device=self.fabric.device)
         self.model.train()
         with torch.random.fork_rng():
@@ -277,9 +277,8 @@ class Training:
         return float(total) / self.steps
 
     def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator, epoch: int, step: int) -> Tensor:
-        settings, share = self.config, (self.share, self.batch)
-        choices = {"max_shift": settings.max_shift, "max_rotation": settings.max_rotation, "share": share}
-        images = augment(prepare(images, self.preprocess), settings.augment, generator, **choices)
+        images, share = prepare(images, self.preprocess), (self.share, self.batch)
+        images, labels = augmented(images, labels, len(self.task.classes), self.config, generator, share)
         answers, physics = self.team.total(self._gradients(images, labels))
         if not math.isfinite(value := float(answers + physics)):
             self._diverged(value, epoch, step)

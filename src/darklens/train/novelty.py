@@ -3,7 +3,9 @@
 - **fit**: the reduced chi^2 of the smooth fit, for networks that see what is left of one. Too high: no smooth lens of the family
   looks like this. Too low: the noise is not the one that was assumed (images that were resampled or smoothed, for example).
 - **features**: the Mahalanobis distance of what the last layer sees to the nearest class mean, with one covariance for all classes
-  (Lee et al. 2018, arXiv:1807.03888, eq. 2), over the square root of the number of dimensions: about 1 for training images.
+  (Lee et al. 2018, arXiv:1807.03888, eq. 2), over the square root of the number of dimensions: about 1 for training images. The
+  common covariance is that of the frequent classes; each class therefore has a spread of its own, in units of which its distances
+  count: without it, rare lenses are called unusual many times as often as the galaxies that they are sought among.
 
 Means and covariance (shrunk, Ledoit & Wolf 2004) come from training images; the thresholds from validation images, all scores at
 one and the same rate, so that together they flag one in a hundred there. No labels and no other data are needed.
@@ -11,7 +13,7 @@ one and the same rate, so that together they flag one in a hundred there. No lab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +26,8 @@ from darklens.train.checkpoint import load_weights, save_weights
 
 RATE = 0.01
 """False alarms wanted on images of the model's own kind."""
+SPREAD, FEW = 0.95, 40
+"""Quantile of a class's distances that its spread is taken from, and the fewest training images that it is taken from."""
 MOST = 256
 """Directions of the features that are kept, those that the most features share."""
 WORDS = {"fit_high": "fit chi2 {} > {}", "fit_low": "fit chi2 {} < {}", "features": "features {} > {}"}
@@ -58,11 +62,13 @@ class Novelty:
         means: `(k, d)` of the features, one a class.
         axes: `(m, d)`: `axes @ (features - mean)` has about unit covariance.
         thresholds: score -> value beyond which an image is unusual; keys as in `WORDS`.
+        spread: `(k,)` of the classes' distances, 1 for that of all images; None where it is 1 for each.
     """
 
     means: np.ndarray
     axes: np.ndarray
     thresholds: dict[str, float]
+    spread: np.ndarray | None = None
 
     @classmethod
     def learn(cls, features: np.ndarray, labels: np.ndarray) -> Novelty:
@@ -82,11 +88,15 @@ class Novelty:
         values, vectors = np.linalg.eigh(covariance)
         kept = np.flatnonzero(values > 1e-10 * max(values[-1], 1e-30))[-MOST:]
         axes = (vectors[:, kept] / np.sqrt(values[kept])).T / unit
-        return cls(means.astype(np.float32), axes.astype(np.float32), {})
+        own = np.sqrt(((scatter @ axes.T) ** 2).mean(1))
+        whole = max(float(np.quantile(own, SPREAD)), 1e-30)
+        parts = [own[index == k] for k in range(len(present))]
+        spread = np.array([np.quantile(part, SPREAD) / whole if len(part) >= FEW else 1.0 for part in parts])
+        return cls(means.astype(np.float32), axes.astype(np.float32), {}, np.maximum(spread, 1e-3).astype(np.float32))
 
     def with_thresholds(self, features: np.ndarray, chi2: np.ndarray | None, rate: float = RATE) -> Novelty:
         """Return the same with thresholds that flag at most this fraction of validation images; arguments as in `scores`."""
-        return Novelty(self.means, self.axes, _thresholds(self.scores(features, chi2), rate))
+        return replace(self, thresholds=_thresholds(self.scores(features, chi2), rate))
 
     def scores(self, features: np.ndarray, chi2: np.ndarray | None) -> dict[str, np.ndarray]:
         """Return the scores, `(n,)` each; larger is stranger.
@@ -99,9 +109,10 @@ class Novelty:
         return found | {"features": self.distance(features)}
 
     def distance(self, features: np.ndarray) -> np.ndarray:
-        """Return the distance `(n,)` of features `(n, d)` to the nearest class mean."""
+        """Return the distance `(n,)` of features `(n, d)` to the nearest class mean, in units of that class's spread."""
         projected = features @ self.axes.T
-        squares = [((projected - mean @ self.axes.T) ** 2).sum(1) for mean in self.means]
+        spreads = np.ones(len(self.means)) if self.spread is None else self.spread
+        squares = [((projected - mean @ self.axes.T) ** 2).sum(1) / s**2 for mean, s in zip(self.means, spreads, strict=True)]
         return np.sqrt(np.min(squares, axis=0) / len(self.axes))
 
     def judge(self, features: np.ndarray, chi2: np.ndarray | None) -> Unusual:
@@ -117,7 +128,8 @@ class Novelty:
 
     def save(self, run: Run, about: dict[str, Any]) -> None:
         """Write `novelty.safetensors` and `novelty.json`."""
-        save_weights(run.path / NOVELTY, {"means": torch.from_numpy(self.means), "axes": torch.from_numpy(self.axes)})
+        arrays = {"means": self.means, "axes": self.axes} | ({} if self.spread is None else {"spread": self.spread})
+        save_weights(run.path / NOVELTY, {name: torch.from_numpy(array) for name, array in arrays.items()})
         run.write("novelty", {"thresholds": self.thresholds} | about)
 
     @classmethod
@@ -126,7 +138,8 @@ class Novelty:
         if run.novelty is None or not (run.path / NOVELTY).is_file():
             return None
         tensors = load_weights(run.path / NOVELTY)
-        return cls(tensors["means"].numpy(), tensors["axes"].numpy(), dict(run.novelty["thresholds"]))
+        spread = tensors["spread"].numpy() if "spread" in tensors else None  # runs of earlier versions have none
+        return cls(tensors["means"].numpy(), tensors["axes"].numpy(), dict(run.novelty["thresholds"]), spread)
 
 
 def _thresholds(scores: dict[str, np.ndarray], rate: float) -> dict[str, float]:

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from darklens.data import Record, read
+from darklens.data import Noticed, Record, read
 from darklens.errors import InputError
 from darklens.evaluate.proportion import proportion
 from darklens.train.answers import Answers, Judge
@@ -25,6 +25,7 @@ def predict_path(
     *,
     resize: bool = False,
     hdu: int | str | None = None,
+    bands: str | None = None,
     force: bool = False,
     collect: bool = False,
 ) -> dict[str, Any]:
@@ -38,11 +39,13 @@ def predict_path(
             training images) with `unusual_because`, and for an ensemble `disagreement` in nats.
         resize: accept images of another size.
         hdu: extension of FITS files.
+        bands: the bands in the model's order, `g,r,i`.
         force: replace an existing file.
         collect: return the rows as well; without `out` nothing is printed then.
 
     Returns:
-        `{"images": number classified, "skipped": [(name, reason)], "unusual": fraction with its interval, or None}`, and with
+        `{"images": number classified, "skipped": [(name, reason)], "unusual": fraction with its interval, or None}`; what the
+        readers noticed: `filled` (pixels and images), `notes` (note -> images) and `noticed` (both in sentences); and with
         `collect` the rows as "predictions".
 
     Raises:
@@ -54,14 +57,16 @@ def predict_path(
         if out.exists() and not force:
             raise InputError(f"{out} exists: choose another file or give --force")
     skipped: list[tuple[str, str]] = []
-    records = read(path, hdu=hdu, on_skip=lambda what, why: skipped.append((str(what), why)))
-    batches = judge.answer(records, resize=resize, on_skip=lambda what, why: skipped.append((what, why)))
+    size = judge.shape[1:] if resize else None
+    records = read(path, hdu=hdu, bands=bands, size=size, on_skip=lambda what, why: skipped.append((str(what), why)))
+    noticed = Noticed()
+    batches = judge.answer(noticed.watch(records), resize=resize, on_skip=lambda what, why: skipped.append((what, why)))
     first = next(batches, None)
     if first is None:
         reason = skipped[0][1] if skipped else "it holds no image"
         more = f" (and {len(skipped) - 1} more that could not be used)" if len(skipped) > 1 else ""
         raise InputError(reason if not more else f"{reason}{more}")
-    header = ["id", "source", "predicted", *judge.classes, *_more(first[1], judge.classes)]
+    header = ["id", "source", "predicted", *judge.classes, *more_columns(first[1], judge.classes)]
     flagged: list[int] = []
     blocks = (_rows(*batch, judge.classes, flagged) for batch in chain([first], batches))
     collected: list[list[Any]] = []
@@ -70,7 +75,7 @@ def predict_path(
     silent = out is None and collect
     count = sum(len(block) for block in blocks) if silent else _write(out, header, next(blocks), blocks)
     unusual = None if first[1].unusual is None else proportion(sum(flagged), count)
-    found = {"images": count, "skipped": skipped, "unusual": unusual}
+    found = {"images": count, "skipped": skipped, "unusual": unusual} | noticed.as_dict() | {"noticed": noticed.lines()}
     return found | ({"predictions": [dict(zip(header, row, strict=True)) for row in collected]} if collect else {})
 
 
@@ -83,15 +88,15 @@ def _kept(blocks: Iterator[list[list[Any]]], into: list[list[Any]]) -> Iterator[
 def _rows(records: list[Record], answers: Answers, classes: tuple[str, ...], flagged: list[int]) -> list[list[Any]]:
     """Return the lines of a batch, and enter how many of its images are unusual."""
     flagged.append(0 if answers.unusual is None else int(answers.unusual.flags.sum()))
-    more = list(_more(answers, classes).values())
+    more = list(more_columns(answers, classes).values())
     return [
-        [record.id, record.source, classes[int(p.argmax())], *(round(float(v), 6) for v in p), *(column[i] for column in more)]
-        for i, (record, p) in enumerate(zip(records, answers.probabilities, strict=True))
+        [record.id, record.source, classes[k], *(round(float(v), 6) for v in p), *(column[i] for column in more)]
+        for i, (record, p, k) in enumerate(zip(records, answers.probabilities, answers.called, strict=True))
     ]
 
 
-def _more(answers: Answers, classes: tuple[str, ...]) -> dict[str, list[Any]]:
-    """Return the columns that come after the probabilities."""
+def more_columns(answers: Answers, classes: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Return the columns that come after the probabilities, as far as the model knows them; see `predict_path`."""
     found: dict[str, list[Any]] = {}
     if answers.sets is not None:
         found["set"] = ["|".join(name for name, inside in zip(classes, row, strict=True) if inside) for row in answers.sets]

@@ -51,7 +51,8 @@ class Predictor(Judge):
         self.classes: tuple[str, ...] = tuple(described["classes"])
         self.shape: tuple[int, int, int] = tuple(described["shape"])
         self.preprocess = Preprocess.model_validate(described["preprocess"])
-        self.task = Classification(self.classes, described["group"], single_logit=described["single_logit"])
+        offsets = tuple(described.get("offsets", ()))
+        self.task = Classification(self.classes, described["group"], single_logit=described["single_logit"], offsets=offsets)
         self.device = resolve_device(device)
         trained = described | {"options": for_trained(described["options"])}
         self.model = build_model(trained, self.task.outputs).to(self.device)
@@ -134,12 +135,27 @@ class Predictor(Judge):
         return logits, features.array()
 
     @property
-    def threshold(self) -> float | None:
-        """Score up to which a class belongs to a conformal set; None for runs that have not kept their validation answers."""
+    def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Calibrated probabilities of the validation images and their class indices; None for runs that have not kept them."""
         if self.validation is None:
             return None
         logits, labels = self.validation
-        return conformal_threshold(conformal_scores(softmax(logits / self.temperature), labels), self.coverage)
+        return softmax(logits / self.temperature), labels
+
+    @property
+    def prior(self) -> dict[str, float] | None:
+        """Class -> fraction of the training images."""
+        if found := self.run.model.get("prior"):
+            return found
+        counts = (((self.run.data or {}).get("splits") or {}).get("train") or {}).get("counts")
+        return {name: counts[name] / sum(counts.values()) for name in self.classes} if counts else None
+
+    @property
+    def threshold(self) -> float | None:
+        """Score up to which a class belongs to a conformal set; None for runs that have not kept their validation answers."""
+        if self.held_out is None:
+            return None
+        return conformal_threshold(conformal_scores(*self.held_out), self.coverage)
 
     def calibrated_on(self, images: np.ndarray, *, log: Callable[[str], None] = lambda sentence: None) -> Predictor:
         """Return the same model with the PSF and the noise of its fits measured on images `(n, bands, H, W)`, without labels.
@@ -152,6 +168,16 @@ class Predictor(Judge):
         found = copy.copy(self)
         found.plan, _ = measured_plan(images[:, :1], self.plan, log=log)
         found.calibrated = True
+        return found
+
+    def on(self, device: str) -> Predictor:
+        """Return the same with its network on a device; this one's goes there as well.
+
+        Raises:
+            InputError: the device does not exist here.
+        """
+        found = self.with_network(self.model.to(resolve_device(device)))
+        found.device = resolve_device(device)
         return found
 
     def with_network(self, network: torch.nn.Module) -> Predictor:

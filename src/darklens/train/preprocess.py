@@ -32,7 +32,8 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
     if image.ndim != 3:
         raise InputError(f"{name} has {image.ndim} axes: an image has 2 (y, x) or 3 (band, y, x); select one image of it")
     if image.shape[0] != shape[0]:
-        raise InputError(f"{name} has {image.shape[0]} bands and the model was trained on {shape[0]}: choose the bands it needs")
+        remedy = "choose the bands it needs, in its order, with --bands"
+        raise InputError(f"{name} has {image.shape[0]} bands and the model was trained on {shape[0]}: {remedy}")
     if bad := int((~np.isfinite(image)).sum()):
         raise InputError(f"{name} has {bad} pixels that are not finite numbers (of {image.size}): repair or mask them first")
     if image.shape[1:] != tuple(shape[1:]):

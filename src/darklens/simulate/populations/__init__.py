@@ -9,6 +9,7 @@ Adding a population is one class with `classes` and `draw_system`, and one prese
 from darklens.simulate.populations.base import Population, System
 from darklens.simulate.populations.common_test import CommonTest
 from darklens.simulate.populations.deeplense import DeepLenseSim, de_broglie_arcsec
+from darklens.simulate.populations.lens_finding import LensFinding
 from darklens.simulate.populations.line_of_sight import LineOfSight
 from darklens.simulate.populations.perturber import Perturber
 from darklens.simulate.populations.physical import PhysicalLens
@@ -17,6 +18,7 @@ from darklens.simulate.populations.subhalos import Subhalos
 __all__ = [
     "CommonTest",
     "DeepLenseSim",
+    "LensFinding",
     "LineOfSight",
     "Perturber",
     "PhysicalLens",

@@ -64,6 +64,10 @@ class Population(ABC):
     def truth_columns(self) -> tuple[str, ...]:
         """Return the names of the truth columns, the same for every row."""
 
+    def options(self) -> dict[str, float]:
+        """Return what a user chose of this population, for manifests."""
+        return {}
+
     def draw(self, n: int, seed: int, start: int = 0, *, labels: tuple[str, ...] | None = None) -> Scene:
         """Draw the systems of rows `start` to `start + n - 1` of the table with this seed.
 

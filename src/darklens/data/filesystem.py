@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from darklens.errors import InputError, WorkError
-from darklens.files import plain
+from darklens.files import plain, settle
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 Result = TypeVar("Result")
 PATIENCE = 60
 """Seconds after which a store that does not answer is given up."""
 PROBE = ".darklens-can-write"
+
+
+def is_url(path: str | Path) -> bool:
+    """Say whether a path is the URL of a store."""
+    return "://" in str(path)
 
 
 class Folder:
@@ -31,7 +39,7 @@ class Folder:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url if "://" in url else str(Path(url).absolute())
+        self.url = url if is_url(url) else str(Path(url).absolute())
         self._connect()
 
     def _connect(self) -> None:
@@ -85,11 +93,53 @@ class Folder:
         except (OSError, ValueError, NotImplementedError) as error:
             raise InputError(f"{self.url} cannot be written ({_brief(error)}): choose another place or check its rights") from error
 
+    def below(self, name: str) -> Folder:
+        """Return a folder in this one; it need not be there yet."""
+        return Folder(f"{self.url.rstrip('/')}/{name}")
+
     def names(self) -> set[str]:
-        """Return the names of what lies in the folder."""
+        """Return the names of what lies in the folder; none if there is no such folder."""
         from pyarrow import fs
 
-        return {info.base_name for info in self._fs.get_file_info(fs.FileSelector(self._root))}
+        return {info.base_name for info in self._fs.get_file_info(fs.FileSelector(self._root, allow_not_found=True))}
+
+    def has(self, name: str) -> bool:
+        """Say whether there is a file of that name."""
+        from pyarrow import fs
+
+        return self._fs.get_file_info(self._at(name)).type == fs.FileType.File
+
+    def open_parquet(self, name: str) -> pq.ParquetFile:
+        """Open a Parquet file.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.ParquetFile(self._fs.open_input_file(self._at(name)))
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{self.url}/{name} is missing or damaged ({_brief(error)}): restore it or make it again") from error
+
+    def files_below(self) -> Iterator[tuple[str, str]]:
+        """Iterate over the files in the folder and below it, sorted: path in it, and a text that changes with the content."""
+        from pyarrow import fs
+
+        found = self._fs.get_file_info(fs.FileSelector(self._root, allow_not_found=True, recursive=True))
+        root = self._root.rstrip("/") + "/"
+        for info in sorted(found, key=lambda info: info.path):
+            if info.type == fs.FileType.File:
+                yield info.path.removeprefix(root), f"{info.size} {info.mtime_ns}"
+
+    def copy_out(self, name: str, path: Path) -> None:
+        """Copy a file of the folder to this machine."""
+        import shutil
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._fs.open_input_stream(self._at(name)) as source, path.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file."""
@@ -99,11 +149,15 @@ class Folder:
     def write(self, name: str, content: bytes | Path) -> None:
         """Write a file whole or not at all: under a temporary name, then renamed (an object store's write is whole by itself).
 
+        On a disk it is synced before it gets its name.
+
         Raises:
             WorkError: the disk is full, or the store refused.
         """
         import shutil
         import uuid
+
+        from pyarrow import fs
 
         temporary = f"{name}.{uuid.uuid4().hex[:8]}.tmp"
         try:
@@ -113,7 +167,10 @@ class Folder:
                         shutil.copyfileobj(source, file, 1 << 20)
                 else:
                     file.write(content)
-            self._fs.move(self._at(temporary), self._at(name))
+            if isinstance(self._fs, fs.LocalFileSystem):
+                settle(Path(self._at(temporary)), Path(self._at(name)))
+            else:
+                self._fs.move(self._at(temporary), self._at(name))
         except OSError as error:
             raise WorkError(f"{self.url}/{name} cannot be written ({_brief(error)}): what is there already is kept") from error
 
