@@ -18,7 +18,7 @@ from darklens.train.config import Preprocess, Strict, TrainConfig
 FOLDER = Path(__file__).parent
 MAX_BYTES = 1 << 20
 SPLITS = ("train", "validation", "test")
-TINY_ROWS = {"train": 96, "validation": 48, "test": 48}
+TINY_ROWS = {"train": 48, "validation": 24, "test": 24}
 TINY_NETWORKS = 3
 
 
@@ -168,9 +168,12 @@ class Recipe(Strict):
     def _with_few_images(self) -> Recipe:
         data = self.data.model_copy(update={k: min(v, getattr(self.data, k)) for k, v in TINY_ROWS.items()})
         if data.positives:  # a few of each class, whatever the ratio
-            few = {k: min(v, max(1, getattr(data, k) // 4)) for k, v in data.positives.model_dump().items()}
-            data = data.model_copy(update={"positives": Positives(**few)})
-        train = self.train.model_copy(update={"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)})
+            rare = {k: min(v, max(1, getattr(data, k) // 4)) for k, v in data.positives.model_dump().items()}
+            data = data.model_copy(update={"positives": Positives(**rare)})
+        few = {"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)}
+        if self.train.precision == "auto":  # to measure which is faster would take longer than the training
+            few["precision"] = "float32"
+        train = self.train.model_copy(update=few)
         return self.model_copy(update={"data": data, "train": train})
 
     @property
