@@ -160,7 +160,7 @@ def feature_maps(predictor: Predictor, inputs: torch.Tensor) -> np.ndarray:
             predictor.model.eval()(inputs.to(predictor.device))
     finally:
         handle.remove()
-    return kept[0].float().cpu().numpy()
+    return kept[0][: len(inputs)].float().cpu().numpy()  # lenspinn sees images and sources at once, the images first
 
 
 def evaluate_path(
