@@ -62,4 +62,4 @@ def test_impossible_counts_are_refused_and_tiny_keeps_both_classes():
     with pytest.raises(InputError, match="greater than or equal to 1"):
         load(RECIPE, ["data.positives.test=0"])
     large = load(RECIPE, ["tiny=true", "data.train=30405", "data.positives.train=1730"]).effective().data
-    assert (large.train, large.positives.train) == (96, 24)
+    assert (large.train, large.positives.train) == (48, 12)
