@@ -68,8 +68,8 @@ def _as_bright(images: np.ndarray, base: Any, n: int) -> np.ndarray:
     return ((images - least) / (most - least) * (high - low) + low).astype(np.float32)
 
 
-def rows_of(run: Run, n: int, galaxies: Path | None, band: int, device: str) -> list[dict[str, Any]]:
-    """Return a row of the results for each condition.
+def rows_of(run: Run, n: int, galaxies: Path | None, band: int, device: str) -> Iterator[dict[str, Any]]:
+    """Yield a row of the results for each condition.
 
     Raises:
         InputError: the run has no flag: it is older than that.
@@ -77,29 +77,26 @@ def rows_of(run: Run, n: int, galaxies: Path | None, band: int, device: str) -> 
     predictor = Predictor(run, device)
     if predictor.novelty is None:
         raise InputError(f"{run.path} has no flag for unusual images: train it again")
-    made, found = provenance(), []
+    made = provenance()
     for name, change, images in pictures(run, n, galaxies, band):
         answer = predictor.answers(predictor.checked(images)).unusual
         flagged = proportion(int(answer.flags.sum()), len(images))
         print(f"{run.path}, {name}: flagged {flagged['value']:.3f} of {len(images)} {answer.counts}", flush=True)
-        found.append(
-            {
-                "block": "unusual",
-                "model": run.model["name"],
-                "recipe": run.name if run.shipped else run.recipe["name"],
-                "data": name,
-                "condition": {"name": name, "change": change},
-                "metrics": {"flagged": flagged},
-                "counts": answer.counts,
-                "seeds": 1,
-                "seed": SEED,
-                "command": made["command"],
-                "commit": made["commit"],
-                "machine": machine(made["machine"]),
-                "date": made["date"],
-            }
-        )
-    return found
+        yield {
+            "block": "unusual",
+            "model": run.model["name"],
+            "recipe": run.name if run.shipped else run.recipe["name"],
+            "data": name,
+            "condition": {"name": name, "change": change},
+            "metrics": {"flagged": flagged},
+            "counts": answer.counts,
+            "seeds": 1,
+            "seed": SEED,
+            "command": made["command"],
+            "commit": made["commit"],
+            "machine": machine(made["machine"]),
+            "date": made["date"],
+        }
 
 
 def main(arguments: list[str]) -> int:
@@ -114,8 +111,10 @@ def main(arguments: list[str]) -> int:
     try:
         for name in options.runs:
             run = Run.open(name)
-            rows = rows_of(run, options.n, options.galaxies, options.band, options.device)
-            write_json(ROWS / f"unusual-{name_of(run)}.json", rows)
+            found: list[dict[str, Any]] = []
+            for row in rows_of(run, options.n, options.galaxies, options.band, options.device):
+                found.append(row)
+                write_json(ROWS / f"unusual-{name_of(run)}.json", found)
     except DarklensError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
