@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.published import BEST, compared
-from benchmarks.result_rows import HEADLINE, LIMIT, OWN, TITLES
+from benchmarks.result_rows import HEADLINE, LIMIT, OWN, SEARCHES, TITLES
+from benchmarks.search_table import leader, lines_of
 from darklens.evaluate import format_difference, format_interval
 
 Row = dict[str, Any]
@@ -46,6 +47,8 @@ def _block(block: str, rows: list[Row]) -> list[str]:
     limits, trained = [r for r in rows if r["model"] == LIMIT], [r for r in rows if r["model"] != LIMIT]
     return [
         verdict(block, trained, limits),
+        leader(trained, name_of) if block in SEARCHES else "",
+        table(*lines_of(trained, name_of)),
         _scores(trained, limits),
         _beside_published(trained),
         _details("AUC per class", _per_class(rows)),

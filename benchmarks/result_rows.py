@@ -29,6 +29,7 @@ TITLES = {
     "model-iii-noisy": "Model III scenes with noise",
     "common-test": "Common test (no / sphere / vort)",
     "binary": "Substructure or none, with and without a leak",
+    "lens-finding": "Lens finding",
     "lessons": "A lesson: the dropout CNN",
     "robustness": "Robustness",
     "unusual": "Images unlike those of the training: how often they are flagged",
@@ -39,6 +40,10 @@ LESSONS = ("dropout-cnn-3class",)
 REFERENCE = "resnet18"
 """Model that the others of a block are compared with, image by image."""
 PAIRED = ("accuracy", "auc_macro", "loss")
+SEARCHES = ("lens-finding",)
+"""Blocks, by preset, whose classes are unequal: what counts is the search for the rare one."""
+SEARCH = ("auc", "average_precision")
+"""Figures of a search that are compared image by image."""
 
 
 def found_runs(folder: Path) -> list[Run]:
@@ -53,12 +58,10 @@ def block_of(run: Run) -> str:
     recipe = run.recipe
     if recipe["name"] in LESSONS:
         return "lessons"
-    if run.model["single_logit"]:
-        return "binary"
     preset = (run.data or {}).get("preset") or recipe["data"].get("preset")
     if preset is None and recipe["name"] in names():
         preset = load(recipe["name"]).data.preset
-    return preset or "other"
+    return "binary" if run.model["single_logit"] and preset not in SEARCHES else preset or "other"
 
 
 def rows_of(run: Run, block: str | None = None) -> list[Row]:
@@ -80,6 +83,7 @@ def _row(run: Run, place: Evaluation, block: str, data: str) -> Row:
         "variant": "leaked" if leaked else "as published" if recipe.get("as_published") else "",
         "data": data,
         "metrics": {key: metrics[key] for key in (*HEADLINE, "auc", "unusual") if key in metrics},
+        "search": searched(metrics) if block_of(run) in SEARCHES else None,
         "published": system.as_dict() if system and data == OWN else None,
         "parameters": made.get("parameters"),
         "images_per_s": {
@@ -97,6 +101,12 @@ def _row(run: Run, place: Evaluation, block: str, data: str) -> Row:
         "machine": _machine(made.get("machine") or {}),
         "date": made.get("date"),
     }
+
+
+def searched(metrics: Row) -> Row | None:
+    """Return what a run measured of its search for the rare class, without the curves; None where it made none."""
+    search = metrics.get("search")
+    return search and {key: value for key, value in search.items() if key not in ("purity", "notes")}
 
 
 def _machine(machine: Row) -> str:
@@ -168,7 +178,12 @@ def _difference(run: Run, other: Run, known: dict[str, Row]) -> Row | None:
     except InputError:
         return None
     named = {"to": f"{other.recipe['name']}, {other.model['name']}", "n": pair["n"], "dates": dates}
-    return named | {key: {k: pair[key][k] for k in ("value", "low", "high", "excludes_zero")} for key in PAIRED}
+    found = {key: _kept(pair[key]) for key in PAIRED}
+    return named | found | ({"search": {key: _kept(pair["search"][key]) for key in SEARCH}} if "search" in pair else {})
+
+
+def _kept(difference: Row) -> Row:
+    return {key: difference[key] for key in ("value", "low", "high", "excludes_zero")}
 
 
 def limit_rows(folder: Path) -> list[Row]:

@@ -8,7 +8,7 @@ from benchmarks.result_page import page
 from benchmarks.result_rows import limit_rows, merge
 
 from benchmarks import results
-from darklens.evaluate import classification_metrics
+from darklens.evaluate import classification_metrics, rare_metrics
 from darklens.models import MODELS
 from darklens.recipes import names
 from darklens.runs import Run
@@ -177,3 +177,38 @@ def test_the_plan_loads_and_published_lengths_are_asked_for_by_name():
     assert not set(results.PLAN["published-lengths"]) & set(results.steps_of([]))
     with pytest.raises(SystemExit):
         results.main(["--run", "no-such-block"])
+
+
+def searching_run(folder, model, skill, seed):
+    """A finished run of two very unequal classes."""
+    run = made_run(folder, model, recipe="lens-finding", recipe_keys={"data": {"preset": "lens-finding"}}, preset="lens-finding")
+    run.write("model", {"name": model, "single_logit": True})
+    positive = np.arange(2000) < 40
+    lens = 1 / (1 + np.exp(-(np.random.default_rng(seed).normal(size=2000) + skill * positive - 3)))
+    labels = np.where(positive, "lens", "nonlens").astype(object)
+    run.write_predictions({"id": [str(i) for i in range(2000)], "label": labels, "nonlens": 1 - lens, "lens": lens})
+    metrics = classification_metrics(np.stack([1 - lens, lens], 1), positive.astype(int), ["nonlens", "lens"], n_boot=100)
+    run.write("metrics", metrics | {"search": rare_metrics(lens, positive, thresholds={"f1": 0.5}, n_boot=100)})
+    return run
+
+
+def test_a_search_has_its_own_table_with_paired_differences(alone):
+    runs = [searching_run(alone / "a", "resnet18", 2.0, 1), searching_run(alone / "b", "p4m-resnet", 5.0, 2)]
+    rows = results.collect(runs, [])
+    ours = own(rows, "p4m-resnet")
+    assert ours["block"] == "lens-finding"
+    assert ours["search"]["average_precision"] == runs[1].metrics["search"]["average_precision"]
+    assert "purity" not in ours["search"]  # the curve would make the file long
+    difference = ours["paired"]["reference"]["search"]["average_precision"]
+    assert difference["value"] > 0.2
+    assert difference["excludes_zero"]
+    text = page(rows)
+    assert "As a search, first is **lens-finding, p4m-resnet**" in text
+    assert "resnet18 is at −" in text.replace("-0.", "−0.")
+    assert "both intervals exclude zero" in text
+    assert "| 40 of 2,000 |" in text
+
+
+def test_the_interval_of_a_published_search_is_that_of_its_few_positives():
+    few, many = interval("auc_macro", 0.9862, 19_650, 2, 195), interval("auc_macro", 0.9862, 19_650, 2)
+    assert few[1] - few[0] > 4 * (many[1] - many[0])
