@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from darklens.fit.evidence import CHANNELS
-from darklens.models import MODELS, build
+from darklens.models import build, models_for
 from darklens.train.provenance import provenance
 
 REFERENCE = "resnet18"
@@ -98,7 +98,7 @@ def compare(name: str, shape: tuple[int, int, int], batch: int, repeats: int, de
 def main(arguments: list[str]) -> int:
     """Measure the networks that are named, all by default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; all by default")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(models_for('classification'))}; all by default")
     parser.add_argument("--shape", default="1,64,64", help="bands, rows, columns")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(options.threads)
     shape = tuple(int(n) for n in options.shape.split(","))
     made = provenance()
-    for name in options.models or MODELS:
+    for name in options.models or models_for("classification"):
         row = compare(name, shape, options.batch, options.repeats, options.device)
         about = {"shape": shape, "batch": options.batch, "threads": options.threads, "device": options.device}
         print(json.dumps(row | about | {"machine": made["machine"], "commit": made["commit"], "date": made["date"]}), flush=True)

@@ -47,10 +47,10 @@ SEARCH = ("auc", "average_precision")
 
 
 def found_runs(folder: Path) -> list[Run]:
-    """Return every finished run below a folder that is no tiny one and has no table of its own."""
+    """Return every finished run below a folder that tells classes apart, is no tiny one, and has no table of its own."""
     places = sorted(p.parent for p in folder.rglob(RECIPE) if p.relative_to(folder).parts[0] != "learning-curve")
     runs = [Run.open(place) for place in places]
-    return [run for run in runs if run.complete and not run.recipe.get("tiny")]
+    return [run for run in runs if run.complete and not run.recipe.get("tiny") and "single_logit" in run.model]
 
 
 def block_of(run: Run) -> str:

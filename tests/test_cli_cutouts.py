@@ -49,7 +49,7 @@ def rng():
 def test_cutouts(darklens, field):
     done = darklens("cutouts", field / "f_{g,r}.fits", field / "c.csv", "--size", 16, "--out", field / "T")
     assert "row 3 (C) lies off f_g.fits at ra 11.00000, dec 5.00000" in done.stdout
-    assert "filled      2 pixels, not finite or masked, in 1 images" in done.stdout
+    assert "filled      2 pixels, not finite or masked, in 1 image" in done.stdout
     table = Table.open(field / "T")
     assert (table.ids.tolist(), table.classes, table.shape) == (["A", "B"], ["nonlens", "lens"], (2, 16, 16))
     assert table.column("coverage").tolist() == [1 - 1 / 256, 1]

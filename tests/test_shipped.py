@@ -104,6 +104,7 @@ def test_a_shipped_run_is_found_by_name_and_answers_as_its_original(shipped, fin
     assert np.array_equal(run.predict(images), Predictor(finished, "cpu").probabilities(images))
     assert not Run.open(finished.path).shipped
     assert Run.open(finished.path).name == "mine"
+    assert open_run("common-test:cnn").path == shipped  # people write either first
 
 
 def test_a_folder_of_that_name_wins(shipped, finished, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from darklens import cli
 from darklens.cli.show import noise_of, substructure_convergence, systems_of
 from darklens.lensing import LIGHTS, MASSES, SIS, magnification, trace
-from darklens.simulate import INSTRUMENTS, PRESETS, configured, preset, render
+from darklens.simulate import INSTRUMENTS, PAIRS, PRESETS, configured, preset, render
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -124,10 +124,16 @@ def test_bad_input_is_one_sentence(darklens, arguments, says):
 def test_list_shows_everything(darklens):
     out, _ = darklens("list", "--json")
     content = json.loads(out)
-    for key, names in (("presets", PRESETS), ("instruments", INSTRUMENTS), ("masses", MASSES), ("lights", LIGHTS)):
+    for key, names in (
+        ("presets", PRESETS),
+        ("pairs", PAIRS),
+        ("instruments", INSTRUMENTS),
+        ("masses", MASSES),
+        ("lights", LIGHTS),
+    ):
         assert set(content[key]) == set(names)
     assert content["masses"]["SIE"].endswith("(theta_E, e1, e2, center_x, center_y)")
-    assert set(content) == {"presets", "instruments", "masses", "lights", "models", "recipes", "shipped"}
+    assert set(content) == {"presets", "pairs", "instruments", "masses", "lights", "models", "recipes", "shipped"}
 
 
 def test_simulate_takes_the_options(darklens, tmp_path):

@@ -41,11 +41,13 @@ RECIPE, WEIGHTS, LAST, MODEL = "recipe.yaml", "weights.safetensors", "last.safet
 SEEDS = "seeds.json"
 """What stands beside the runs of one recipe with several seeds."""
 VALIDATION, NOVELTY = "validation.safetensors", "novelty.safetensors"
+TOLD = "generation.safetensors"
+"""What a generator was told about training images: new ones are asked to be like them where nobody asks for anything else."""
 HUB_WEIGHTS = "model.safetensors"
 """What `WEIGHTS` are called in a folder for a model hub, which is a run folder otherwise."""
 OWN = (
     *(RECIPE, WEIGHTS, LAST, MODEL, "provenance.json", "data.json", "history.csv", "calibration.json", "metrics.json"),
-    *("predictions.parquet", "report.html", "state", "figures", "evaluations", VALIDATION, NOVELTY, "novelty.json"),
+    *("predictions.parquet", "report.html", "state", "figures", "evaluations", VALIDATION, NOVELTY, "novelty.json", TOLD),
 )
 """Everything that a run folder consists of."""
 SHIPPED = Path(__file__).parent / "shipped"
@@ -58,7 +60,7 @@ def shipped() -> list[str]:
 
 
 def locate(reference: str | Path) -> Path:
-    """Return the folder of a run: the reference itself where there is such a folder, else the shipped run of that name.
+    """Return the folder of a run: the reference itself where there is such a folder, else the shipped run MODEL:PRESET.
 
     Raises:
         InputError: neither.
@@ -67,8 +69,9 @@ def locate(reference: str | Path) -> Path:
     if path.exists() or name.count(":") != 1 or "/" in name:
         return path
     known = shipped()
-    if name in known:
-        return SHIPPED.joinpath(*name.split(":"))
+    for model, preset in (name.split(":"), name.split(":")[::-1]):  # people write either first
+        if f"{model}:{preset}" in known:
+            return SHIPPED / model / preset
     if not known:
         raise InputError(f"unknown run {name!r}: no run comes with this copy of darklens; give the folder of a run")
     raise unknown("shipped run", name, known)

@@ -41,19 +41,6 @@ def place(tmp_path_factory, survey_tests):
     return folder
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Two nodes of one core each."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.extra = made.add_node(num_cpus=1)
-    ray.init(address=made.address, log_to_driver=False)
-    yield made
-    ray.shutdown()
-    made.shutdown()
-
-
 def on_cluster(place, out, **options):
     return darklens.score(place / "run", place / "table", out, **({"images_per_part": PART, "ray": "auto"} | options))
 

@@ -25,19 +25,6 @@ PRESET = replace(preset("model-iii-noisy"), shape=(24, 24))
 N, SEED, SHARD = 60, 5, 12
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Two nodes of one core each; the second can be taken away."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.extra = made.add_node(num_cpus=1)
-    ray.init(address=made.address, log_to_driver=False)
-    yield made
-    ray.shutdown()
-    made.shutdown()
-
-
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     for place in (write, module):

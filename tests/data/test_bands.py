@@ -204,7 +204,7 @@ def test_filled_pixels_are_counted_over_bands_and_images(tmp_path):
     root = save_fits(tmp_path, {"A_g.fits": holed, "A_r.fits": holed, "B_g.fits": full(1), "B_r.fits": full(1)})
     report = import_path(root, tmp_path / "T")
     assert report.as_dict()["filled"] == {"pixels": 4, "images": 1}
-    assert "filled      4 pixels, not finite or masked, in 1 images" in report.lines()
+    assert "filled      4 pixels, not finite or masked, in 1 image" in report.lines()
 
 
 @pytest.mark.parametrize("names", [["a/X_g.fits", "a/X_r.fits"], ["g/7.fits", "r/7.fits"], ["Band1/R-7.fits", "Band2/I-7.fits"]])

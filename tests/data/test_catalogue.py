@@ -134,8 +134,8 @@ def test_a_fits_table(tmp_path):
             "is text, not an image, and as a catalogue of images it lacks a column path, file or filename .it has ra, dec",
         ),
         ("path,split\na.npy,half\n", "unknown split of .*list.csv 'half'"),
-        ("path\n", "damaged catalogue"),
-        ("path,a\nx,1,2\n", "damaged catalogue"),
+        ("path\n", "as a catalogue of images it is empty or damaged"),
+        ("path,a\nx,1,2\n", "as a catalogue of images it is empty or damaged"),
     ],
 )
 def test_what_is_no_catalogue_of_images_is_one_sentence(tmp_path, content, words):

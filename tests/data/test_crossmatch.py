@@ -105,3 +105,12 @@ def test_catalogues_that_cannot_be_used(tmp_path, name, text, words):
         read_catalogue(tmp_path / name)
     with pytest.raises(InputError, match="cannot be read"):
         read_catalogue(tmp_path / "nowhere.csv")
+
+
+def test_a_folder_with_one_catalogue_is_that_catalogue(tmp_path):
+    (tmp_path / "README.md").write_text("whose it is")
+    (tmp_path / "k.csv").write_text("name,ra,dec\na,1,2\n")
+    assert read_catalogue(tmp_path).names.tolist() == ["a"]
+    (tmp_path / "l.csv").write_text("name,ra,dec\nb,1,2\n")
+    with pytest.raises(InputError, match="is a folder with 2 catalogues: give the file of one"):
+        read_catalogue(tmp_path)

@@ -190,3 +190,21 @@ def test_summary_is_the_same_for_files_and_table(tree, tmp_path):
     pixels = Table.open(tmp_path / "T").images().astype(float)
     assert table["std"] == pytest.approx(pixels.std())
     assert summary(load(tree / "cdm"))["labels"] == {"cdm": 10}
+
+
+def test_no_pixels_are_refused_by_name(tree, tmp_path):
+    with pytest.raises(InputError, match="--resize 0 leaves no pixel: give at least 1"):
+        import_path(tree, tmp_path / "T", resize=0)
+    assert not (tmp_path / "T").exists()
+
+
+def test_resampling_a_mapped_file_is_silent(save_tree, recwarn):
+    folder = save_tree({"x.npy": np.ones((9, 9), np.float32)})
+    (record,) = read(folder / "x.npy", size=(3, 3))
+    assert record.image.sum() == pytest.approx(81)
+    assert not [warning for warning in recwarn if "writable" in str(warning.message)]
+
+
+def test_one_image_is_not_images(save_tree, tmp_path):
+    report = import_path(save_tree({"x.npy": np.array([np.ones((4, 4)), np.zeros((4, 4))])[None]}), tmp_path / "T")
+    assert "note        band 1 is all zero (1 image)" in report.lines()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from darklens.errors import InputError
-from darklens.evaluate.composite import bands_for_colour, colour, grey, white_balance
+from darklens.evaluate.composite import bands_for_colour, colour, grey, pictures, white_balance
 
 
 def galaxy(strength, noise=1.0, seed=0, size=48):
@@ -74,3 +74,14 @@ def test_bands_are_chosen_by_name_or_number():
         bands_for_colour(["i", "r"], ["g", "r", "i"], 3)
     with pytest.raises(InputError, match=r"unknown band 'z'.*g, r, i"):
         bands_for_colour(["z", "r", "g"], ["g", "r", "i"], 3)
+
+
+def test_three_bands_are_shown_in_colour_with_one_white_balance_and_fewer_as_they_are():
+    blue, red, single = galaxy([10, 50, 100]), galaxy([100, 50, 10]), galaxy([1, 2, 3])[:1]
+    shown = pictures([blue, single, red])
+    assert [picture.shape for picture in shown] == [(48, 48, 3), (48, 48), (48, 48, 3)]
+    assert np.array_equal(shown[1], single[0])
+    red_end, _, blue_end = shown[0][20:28, 20:28].mean((0, 1))
+    assert red_end > blue_end  # the last band is red
+    balance = white_balance([blue[::-1], red[::-1]])
+    np.testing.assert_array_equal(shown[2], colour(red[::-1], balance))

@@ -135,3 +135,31 @@ def test_gallery_takes_any_shapes_and_unlabelled_images(tmp_path):
     assert (tmp_path / "g.png").read_bytes().startswith(PNG)
     with pytest.raises(InputError, match="at least 1"):
         save_gallery(tmp_path / "none.png", [])
+
+
+def test_images_of_three_bands_are_shown_in_colour_which_the_caption_says(tmp_path, ax):
+    found, cubes = judged(), images(90, (3, 20, 30))
+    names = [str(i) for i in range(90)]
+    save_classification_figures(tmp_path, found.p, found.labels, found.metrics, cubes, names, unit="counts", pixel_scale=0.1)
+    entries = {entry["file"]: entry for entry in json.loads((tmp_path / "figures.json").read_text())["figures"]}
+    assert "the last band is red" in entries["examples.png"]["caption"]
+    assert "colour bars" not in entries["examples.png"]["caption"]
+    figures.show_image(ax, np.zeros((20, 30, 3)), unit="counts", pixel_scale=0.1)
+    assert len(ax.figure.axes) == 1  # no colour bar
+    assert ax.lines  # the scale
+
+
+@pytest.mark.parametrize(("labels", "rows"), [([None], 3), (["a", "b"], 2)])
+def test_a_gallery_of_one_class_has_rows_of_it(tmp_path, monkeypatch, labels, rows):
+    made = []
+    monkeypatch.setattr("darklens.evaluate.figure_set.new_figure", lambda *size: made.append(new_figure(*size)) or made[-1])
+    records = [
+        Record(id=f"{i}", image=image, label=labels[i % len(labels)], truth={}, source="s", split=None, metadata={})
+        for i, image in enumerate(images(10, (3, 9, 9)))
+    ]
+    save_gallery(tmp_path / "g.png", records)
+    (figure,) = made
+    shown = [ax for ax in figure.axes if ax.images]
+    assert figure.axes[0].get_gridspec().get_geometry() == (rows, 4)
+    assert len(shown) == (10 if len(labels) == 1 else 8)
+    assert all(ax.images[0].get_array().shape[-1] == 3 for ax in shown)

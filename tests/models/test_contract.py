@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from darklens.errors import InputError
-from darklens.models import MODELS, build, count_parameters, first_convolution
+from darklens.models import MODELS, build, count_parameters, first_convolution, models_for
 
 PARAMETERS = {
     "cnn": 509_955,
@@ -29,14 +29,16 @@ PARAMETERS = {
     "swin": 6_897_117,
     "convnext": 4_847_283,
     "coatnet": 14_673_363,
+    "encoder": 804_739,
 }
 SILENT = {"lensformer-published": ("network.encoder.",)}  # what no gradient reaches: the defect that was published
 SHAPES = [(1, 64, 64), (3, 64, 64), (1, 150, 150), (1, 64, 80)]
 HEAVY = {"cvt", "coatnet", "swin", "convnext", "efficientnet-b0", "lenspinn-large", "lenspinn-small", "pi-resnet18-published"}
 """Networks whose costlier tests are left to make test-all."""
-every_model = pytest.mark.parametrize("name", MODELS)
+CLASSIFIERS = models_for("classification")
+every_model = pytest.mark.parametrize("name", CLASSIFIERS)
 every_light_model = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in MODELS]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in CLASSIFIERS]
 )
 
 

@@ -24,7 +24,7 @@ def test_every_recipe_runs_in_its_tiny_mode(name, tmp_path, tables):
     assert all(run.complete for run in runs)
     assert len(runs) == len(load(name, ["tiny=true"]).single())
     for run in runs:
-        assert 0 < run.metrics["accuracy"]["n"] <= 48
+        assert 0 < run.metrics.get("accuracy", run.metrics)["n"] <= 48  # what tells no classes apart says n of all its numbers
 
 
 def test_as_published_runs_and_its_run_says_so(tmp_path, tables):

@@ -84,7 +84,7 @@ def test_counts_are_exact_and_rows_are_the_same_in_any_slice():
     table = simulate(configured("lens-finding", positives=Fraction(7, 60)), 60, seed=2)
     assert (table.labels == "lens").sum() == 7
     assert table.manifest["positives"] == "7/60"
-    assert table.manifest["difficulty"] == 0.5
+    assert table.manifest["difficulty"] == 0.2
 
 
 def test_truth_is_there_where_it_applies_and_nowhere_else():

@@ -6,6 +6,7 @@ import torch
 from typer.testing import CliRunner
 
 import darklens
+from darklens.api.calibrating import calibrated
 from darklens.cli.application import app
 from darklens.data import content_hash
 from darklens.errors import InputError, WorkError
@@ -206,6 +207,27 @@ def test_source_images_of_a_preset_are_drawn_again(place):
     found = source_images(darklens.open_run(place / "preset"), task, (1, 64, 64), 9)
     assert np.array_equal(found.images, table.images()[:9])
     assert found.counts == {"narrow": 3, "wide": 6}
+
+
+def test_the_bands_of_the_target_are_chosen(place, tmp_path):
+    images, labels = blobs(40, 9, **CAMERA)
+    pairs = np.stack([np.zeros_like(images), images], 1)
+    tree(tmp_path / "pairs", pairs, labels)
+    alone = adapt(place, tmp_path / "alone", to=tree(tmp_path / "target", images, labels))
+    chosen = adapt(place, tmp_path / "chosen", to=tmp_path / "pairs", bands="1")
+    assert equal(weights(alone), weights(chosen))
+    with pytest.raises(InputError, match="2 bands and the model was trained on 1"):
+        adapt(place, tmp_path / "refused", to=tmp_path / "pairs")
+
+
+def test_the_bands_that_are_measured_are_chosen(place, tmp_path):
+    images, labels = blobs(6, 9)
+    tree(tmp_path / "pairs", np.stack([np.zeros_like(images), images], 1), labels)
+    judge = darklens.open_run(place / "run").predictor
+    kept = []
+    judge.calibrated_on = lambda found, log: kept.append(found)
+    calibrated(judge, tmp_path / "pairs", bands="1")
+    assert sorted(content_hash(image) for image in kept[0]) == sorted(content_hash(image[None]) for image in images)
 
 
 def test_a_death_while_writing_leaves_no_run(place, monkeypatch):

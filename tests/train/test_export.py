@@ -9,7 +9,7 @@ import torch
 
 import darklens
 from darklens.errors import InputError, WorkError
-from darklens.models import MODELS, build
+from darklens.models import build, models_for
 from darklens.runs import Run
 from darklens.simulate import simulate
 from darklens.train import onnx_file
@@ -172,7 +172,7 @@ def test_own_images_are_those_of_the_test_split(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models_for("classification"))
 def test_every_model_can_be_exported(tmp_path, name):
     build(name, size=64)
     images = simulate("model-iii", 5, seed=2).images()

@@ -202,7 +202,7 @@ def test_one_network_twice_is_that_network(runs, sets):
 
 def test_members_that_do_not_fit_together_are_one_sentence(runs, tmp_path):
     other = described(tmp_path / "other", classes=["right", "left"])
-    with pytest.raises(InputError, match=r"has classes left, right and .* right, left: give runs that share classes and shape"):
+    with pytest.raises(InputError, match=r"has classes left, right and .* right, left: give runs that share classes"):
         ensemble([runs[0], other], device="cpu")
     larger = described(tmp_path / "larger", shape=[1, 64, 64])
     with pytest.raises(InputError, match=r"has shape 1x32x32 and .* 1x64x64"):

@@ -14,6 +14,7 @@ import pytest
 import darklens
 from darklens.api import ensemble, score
 from darklens.data import TableWriter
+from darklens.data.ranking import positions, rank
 from darklens.data.scores import part_name, read_bad, read_scores
 from darklens.errors import InputError, WorkError
 from darklens.models import build
@@ -209,14 +210,25 @@ def test_bad_cutouts_go_to_the_side_table_with_the_reason(place, tmp_path):
     same = alone.slice(0, 20).filter(~np.isin(np.arange(20), [3, 4, 5, 6]))
     assert found["id"].to_pylist() == same["id"].to_pylist()
     np.testing.assert_allclose(found["lens"], same["lens"], rtol=0, atol=1.01e-6)
+    ((path, why),) = manifest["passed_over"]["first"]
+    assert (path, manifest["passed_over"]["files"]) == (str(folder / "README.md"), 1)
+    assert "is text" in why
     assert scored(place, tmp_path / "r", path=folder, resize=True)["bad"] == 3  # another size is no longer bad
 
 
 def test_a_survey_of_which_no_image_can_be_scored_says_so(place, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((1, 3, 3), np.float32))
     assert scored(place, tmp_path / "s", path=tmp_path / "a.npy")["bad"] == 1
-    with pytest.raises(InputError, match="no image could be scored"):
-        read_scores(tmp_path / "s")
+    for look in (read_scores, lambda path: rank(path, 5), lambda path: next(positions(path, "lens"))):
+        with pytest.raises(InputError, match="no image could be scored"):
+            look(tmp_path / "s")
+
+
+def test_a_part_without_a_score_does_not_hide_the_others(place, tmp_path):
+    for i, image in enumerate([np.zeros((1, 3, 3), np.float32), *images_of(3)]):
+        np.save(tmp_path / f"g{i:05d}.npy", image)
+    scored(place, tmp_path / "s", path=tmp_path, images_per_part=1)
+    assert sorted(rank(tmp_path / "s", 5).table["id"].to_pylist()) == ["g00001", "g00002", "g00003"]
 
 
 def test_a_damaged_shard_costs_its_own_rows_alone(place, tmp_path):
@@ -315,6 +327,14 @@ def test_what_cannot_be_done_is_one_sentence(place, tmp_path, monkeypatch):
     (tmp_path / "t" / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
     with pytest.raises(InputError, match="incomplete table"):
         scored(place, tmp_path / "s", path=tmp_path / "t")
+
+
+def test_a_file_that_cannot_be_written_is_found_before_anything_is_classified(place, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    judge = ensemble([place / "run"], device="cpu")
+    monkeypatch.setattr(judge, "answer", lambda *_, **__: pytest.fail("classified"))
+    with pytest.raises(InputError, match=r"--out .*p.csv cannot be written \(.*\): choose another folder"):
+        predict_path(judge, place / "table", tmp_path / "taken" / "p.csv")
 
 
 def test_rows_that_do_not_add_up_are_noticed(place, tmp_path):

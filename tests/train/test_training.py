@@ -152,6 +152,21 @@ def test_schedules_reach_what_they_promise():
     assert rates[-1] < 1e-4
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0.3), (2, 0.5), (10, 0.1), (4, 0.25), (3, 0.3)])
+def test_onecycle_without_a_step_to_rise_over_begins_at_the_top(steps, warmup):
+    config = TrainConfig(epochs=1, lr=0.1, schedule="onecycle", warmup=warmup)
+    opt = optimizer(torch.nn.Linear(2, 2), config)
+    schedule = Schedule(opt, config, steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(opt.param_groups[0]["lr"])
+        opt.step()
+        schedule.step()
+    assert rates == sorted(rates, reverse=True)
+    assert steps == 1 or rates[0] > 0.04
+    assert rates[-1] < 1e-4
+
+
 def test_exponential_schedule_decays_once_an_epoch():
     config = TrainConfig(epochs=4, lr=0.1, schedule="exponential", gamma=0.5)
     opt = optimizer(torch.nn.Linear(2, 2), config)
@@ -245,7 +260,7 @@ def test_a_single_logit_is_a_sigmoid():
     assert task.loss(model, images, labels).item() == pytest.approx(
         torch.nn.functional.binary_cross_entropy(p, labels.float()).item(), rel=1e-5
     )
-    with pytest.raises(InputError, match="3 classes"):
+    with pytest.raises(InputError, match="needs 2 classes and the images have 3"):
         Classification(("a", "b", "c"), {}, single_logit=True)
 
 

@@ -12,7 +12,10 @@ from darklens.api.campaigning import Campaign
 from darklens.api.cards import card, export
 from darklens.api.comparing import compare, report
 from darklens.api.drifting import drift
-from darklens.api.images import load, simulate
+from darklens.api.embedding import embed, similar
+from darklens.api.enhancing import enhance
+from darklens.api.generating import generate, walk
+from darklens.api.images import load, simulate, simulate_pairs
 from darklens.api.injecting import inject, injected
 from darklens.api.learning import demo, resume, train, tune
 from darklens.api.limits import limit
@@ -32,11 +35,14 @@ __all__ = [
     "compare",
     "demo",
     "drift",
+    "embed",
+    "enhance",
     "ensemble",
     "evaluate",
     "export",
     "fit",
     "fit_path",
+    "generate",
     "inject",
     "injected",
     "limit",
@@ -45,7 +51,10 @@ __all__ = [
     "report",
     "resume",
     "score",
+    "similar",
     "simulate",
+    "simulate_pairs",
     "train",
     "tune",
+    "walk",
 ]

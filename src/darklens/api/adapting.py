@@ -21,6 +21,7 @@ def adapt(
     group: dict[str, str] | None = None,
     resize: bool = False,
     hdu: int | str | None = None,
+    bands: str | None = None,
     device: str = "auto",
     force: bool = False,
     on_skip: Callable[[str, str], None] | None = None,
@@ -39,6 +40,7 @@ def adapt(
         group: label in the target -> class of the run.
         resize: accept images of another size.
         hdu: extension of FITS files.
+        bands: the bands of the target in the run's order, `g,r,i`.
         device: where to compute.
         force: replace a run.
         on_skip: receives (name, reason) of what could not be used; by default that is an error.
@@ -57,6 +59,6 @@ def adapt(
     opened = run if isinstance(run, Run) else Run.open(run)
     found = adapt_run(
         opened, Path(to), Path(out), method, AdaptConfig(**settings), source=None if source is None else Path(source),
-        calibrate=calibrate, group=group, resize=resize, hdu=hdu, device=device, force=force, on_skip=on_skip, log=log,
+        calibrate=calibrate, group=group, resize=resize, hdu=hdu, bands=bands, device=device, force=force, on_skip=on_skip, log=log,
     )  # fmt: skip
     return TrainedRun(found.path)

@@ -16,6 +16,7 @@ def calibrated(
     *,
     resize: bool = False,
     hdu: int | str | None = None,
+    bands: str | None = None,
     log: Callable[[str], None] = lambda sentence: None,
 ) -> Judge:
     """Return a model whose fits use the PSF and the noise measured on the images at a path, evenly spread over them.
@@ -32,7 +33,7 @@ def calibrated(
     from darklens.train.measured import IMAGES
 
     size = judge.shape[1:]
-    records = sample(read(path, hdu=hdu, on_skip=lambda where, why: None), IMAGES)
+    records = sample(read(path, hdu=hdu, bands=bands, size=size if resize else None, on_skip=lambda where, why: None), IMAGES)
     images = [resize_image(r.image, size) if resize else r.image for r in records]
     fitting = [image for image in images if image.shape == judge.shape and np.isfinite(image).all()]
     stacked = np.stack(fitting) if fitting else np.zeros((0, *judge.shape), np.float32)

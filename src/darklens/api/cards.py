@@ -46,7 +46,10 @@ def _card(of: str | Path | Run) -> Card:
     if isinstance(of, Run) or is_run(of):
         from darklens.report.model_card import model_card
 
-        return model_card(of if isinstance(of, Run) else Run.open(of))
+        run = of if isinstance(of, Run) else Run.open(of)
+        if "classes" not in run.model:
+            raise InputError(f"{run.path} is a run of {run.model['task']} and cards are of classifiers: darklens report shows it")
+        return model_card(run)
     from darklens.data import MANIFEST, Table
     from darklens.report.data_card import data_card
 

@@ -23,8 +23,12 @@ def compare(runs: Iterable[str | Path | Run], *, on: str | None = None) -> dict:
         InputError: fewer than two runs, or their images differ.
     """
     from darklens.evaluate import compare_predictions
+    from darklens.report import tells_classes
 
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    for run in opened:
+        if run.metrics is not None and not tells_classes(run):
+            raise InputError(f"{run.path} tells no classes apart: its figures, with those of its baselines, are in darklens report")
     if len(opened) < 2:
         raise InputError(f"{len(opened)} run given: a comparison needs at least 2")
     places = {run.path.resolve().name if not run.shipped else run.name: (run.evaluation(on) if on else run) for run in opened}
@@ -45,9 +49,12 @@ def report(runs: Iterable[str | Path | Run], out: str | Path, *, title: str | No
     Raises:
         InputError: a folder is no run, or has no results yet.
     """
-    from darklens.report import render_report
+    from darklens.report import render_plain, render_report, tells_classes
 
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    if any(run.metrics is not None and not tells_classes(run) for run in opened):
+        render_plain(opened, Path(out), **({"title": title} if title else {}))
+        return Path(out)
     pairs = []
     for group in _by_test_set(opened):
         try:

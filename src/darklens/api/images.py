@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,46 @@ def simulate(
         simulate_on_cluster(chosen, n, seed=seed, out=str(out), address=ray, force=force)
         return Table.open(out)
     return write(chosen, n, seed=seed, out=out, device=device, force=force)
+
+
+def simulate_pairs(
+    preset: str,
+    n: int,
+    *,
+    out: str | Path,
+    seed: int = 0,
+    device: str = "cpu",
+    force: bool = False,
+    progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
+) -> Path:
+    """Simulate n pairs for super-resolution: one scene through a blunt and a sharp camera.
+
+    Args:
+        preset: its name, `sr-pairs` for example.
+        n: pairs over all classes.
+        out: folder, in which `HR`, `LR` and `TRUTH` (the sharp image without noise) are tables.
+        seed: every row is a function of (seed, row).
+        device: where to render.
+        force: replace what is in `out`.
+        progress: receives (phase, done, total).
+
+    Raises:
+        InputError: no such preset of pairs, or `out` holds something else.
+    """
+    from darklens.errors import unknown
+    from darklens.simulate import PAIRS
+    from darklens.simulate import simulate_pairs as write
+
+    if preset not in PAIRS:
+        raise unknown("preset of pairs", preset, PAIRS)
+    done = 0
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(f"simulating {preset}", done, 3 * n)
+
+    return write(preset, n, out=out, seed=seed, device=device, force=force, progress=advance)
 
 
 def load(path: str | Path, **options: Any) -> Table:

@@ -37,7 +37,7 @@ def score(
         out: folder of the scores, or URL of an object store; read it with `darklens.data.scores.read_scores`.
         ray: share the work on a Ray cluster: "local", "auto", or HOST:PORT of its head.
         workers: processes that score; by default this one on one machine, and all cores (or GPUs) of a cluster.
-        keep: columns of the input that are carried along; `ra` and `dec` are where it has them.
+        keep: columns of the input that are carried along; `ra` and `dec` are where it has them, and those that the run sees.
         resize: accept images of another size, by resampling.
         hdu: extension of FITS files.
         bands: the bands in the run's order, `g,r,i`.
@@ -59,6 +59,7 @@ def score(
     from darklens.data.parts import open_parts
     from darklens.runs import Run
     from darklens.train.answers import Judge
+    from darklens.train.columns import listed_at
     from darklens.train.survey import Scorer, Survey, score_in
 
     if workers is not None and workers < 1:
@@ -66,8 +67,9 @@ def score(
     if not isinstance(run, Judge):
         run = ensemble([run] if isinstance(run, str | Path | Run) else run, device="cpu" if ray else device)
     options = Options(hdu=hdu, bands=bands, size=run.shape[1:] if resize else None)
-    images = open_parts(path, size_of_part=images_per_part, keep=keep, options=options)
-    scorer = Scorer(run, images, Folder(str(out)), resize)
+    images = open_parts(path, size_of_part=images_per_part, keep=[*keep, *run.columns], options=options)
+    listed = run.columns if images.unit == "rows" else listed_at(path, run.columns)
+    scorer = Scorer(run, images, Folder(str(out)), resize, tuple(listed))
     survey = Survey(scorer, {"options": options.given()}, force=force)
     done = survey.done
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,19 +35,20 @@ class TrainedRun(Run):
         """Class names, in the order of the probabilities."""
         return tuple(self.model["classes"])
 
-    def predict(self, images: Any) -> np.ndarray:
+    def predict(self, images: Any, columns: Mapping[str, Any] | None = None) -> np.ndarray:
         """Return calibrated class probabilities.
 
         Args:
             images: `(n, bands, H, W)`, `(n, H, W)` or one image; array or tensor, in the units of the training images.
+            columns: column -> n numbers, NaN where unknown, for a run that sees columns beside the images.
 
         Returns:
             `(n, k)` float64, columns as in `classes`.
 
         Raises:
-            InputError: rank, bands, size or values that do not fit.
+            InputError: rank, bands, size, values or columns that do not fit.
         """
-        return self.predictor.probabilities(images)
+        return self.predictor.probabilities(images, columns)
 
     def evaluate(self, path: str | Path, **options: Any) -> dict:
         """Return metrics with intervals on other data; see `darklens.evaluate`."""
@@ -134,7 +135,7 @@ def evaluate(
 
     Args:
         run: the run, its folder, or the name of a shipped one; a list of them is an ensemble.
-        path: a table, a tree, anything that darklens reads.
+        path: a table, a tree, anything that darklens reads; for a run of super-resolution a folder of pairs.
         name: name of the evaluation; the data's by default.
         split: only this split of the data.
         group: label in the data -> class of the run.
@@ -159,13 +160,22 @@ def evaluate(
         InputError: nothing readable, or a class that the run does not know.
     """
     from darklens.api.calibrating import calibrated
+    from darklens.data import is_pairs
+    from darklens.train.enhancer import Enhancer
     from darklens.train.evaluation import evaluate_path
+    from darklens.train.pair_evaluation import evaluate_pairs
 
-    runs = [run] if isinstance(run, str | Path | Run) else run
+    runs = [run] if isinstance(run, str | Path | Run) else list(run)
+    if is_pairs(path):
+        given = (split, group, hdu, bands, symmetries, coverage, prevalence, threshold, cost_fp, cost_fn)
+        if resize or calibrate or len(runs) > 1 or any(value for value in given):
+            raise InputError(f"{path} holds pairs, which one run of super-resolution sharpens as they are: leave other options out")
+        opened = runs[0] if isinstance(runs[0], Run) else Run.open(runs[0])
+        return evaluate_pairs(Enhancer(opened, device), Path(path), name=name, out=None if out is None else Path(out))
     wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
     judge = ensemble(runs, device=device, symmetries=symmetries, coverage=coverage, **wishes)
     return evaluate_path(
-        calibrated(judge, path, resize=resize, hdu=hdu) if calibrate else judge,
+        calibrated(judge, path, resize=resize, hdu=hdu, bands=bands) if calibrate else judge,
         Path(path),
         name=name,
         split=split,

@@ -3,7 +3,8 @@
 The order of the imports is the order of the commands in `darklens --help`.
 """
 
-from darklens.cli import learn, tune, adapt, active, simulate, inject, show, data, candidates, drift, card, fit, limit, machine  # noqa: F401, I001
+from darklens.cli import learn, tune, adapt, active, simulate, inject, show, data, candidates, drift, enhance, generate, embed  # noqa: F401, I001
+from darklens.cli import card, fit, limit, machine  # noqa: F401
 from darklens.cli.application import app
 from darklens.cli.entry import main
 

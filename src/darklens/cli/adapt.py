@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from darklens.cli.application import app
-from darklens.cli.shared import Device, Force, Group, Hdu, Json, Resize, hdu_of, mapping, show_metrics
+from darklens.cli.shared import Bands, Device, Force, Group, Hdu, Json, Resize, hdu_of, mapping, show_metrics
 
 
 @app.command()
@@ -32,6 +32,7 @@ def adapt(
     group: Group = None,
     resize: Resize = False,
     hdu: Hdu = None,
+    bands: Bands = None,
     device: Device = "auto",
     force: Force = False,
     as_json: Json = False,
@@ -42,9 +43,9 @@ def adapt(
     skipped: list[str] = []
     adapted = api.adapt(
         run, to, out, method=method, source=source, calibrate=calibrate, group=mapping(group), resize=resize, hdu=hdu_of(hdu),
-        device=device, force=force, on_skip=lambda what, why: skipped.append(f"skipped {what}: {why}"), log=console.say,
-        epochs=epochs, rounds=rounds, confidence=confidence, batch_size=batch_size, lr=lr, source_images=source_images,
-        test_fraction=test_fraction, seed=seed,
+        bands=bands, device=device, force=force, on_skip=lambda what, why: skipped.append(f"skipped {what}: {why}"),
+        log=console.say, epochs=epochs, rounds=rounds, confidence=confidence, batch_size=batch_size, lr=lr,
+        source_images=source_images, test_fraction=test_fraction, seed=seed,
     )  # fmt: skip
     for line in skipped:
         console.say(line)

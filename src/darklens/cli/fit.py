@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from darklens.cli.application import app
-from darklens.cli.shared import Force, Hdu, Json, hdu_of, show
+from darklens.cli.shared import Bands, Force, Hdu, Json, hdu_of, show
 from darklens.errors import InputError
 
 Preset = Annotated[str | None, typer.Option(help="The images are like those of this preset; darklens list names them.")]
@@ -31,6 +31,7 @@ def fit(
     noise: Annotated[Path | None, typer.Option(help="FITS or .npy map of the standard deviation of each pixel.")] = None,
     mask: Annotated[Path | None, typer.Option(help="FITS or .npy map, non-zero where a pixel counts.")] = None,
     hdu: Hdu = None,
+    bands: Bands = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +41,7 @@ def fit(
     with console.progress_bar() as progress:
         content = api.fit_path(
             path, out, preset=preset, instrument=instrument, model=model, fixed=_numbers(fixed), pixel_scale=pixel_scale,
-            psf_fwhm=psf_fwhm, noise=noise, mask=mask, hdu=hdu_of(hdu), force=force,
+            psf_fwhm=psf_fwhm, noise=noise, mask=mask, hdu=hdu_of(hdu), bands=bands, force=force,
             progress=lambda done: progress("fitting", done, done), log=console.say,
         )  # fmt: skip
     rows = content.pop("fits")
@@ -71,6 +72,7 @@ def calibrate(
     limit: Annotated[int, typer.Option(min=1, help="Images to use at most.")] = 500,
     out: Annotated[Path | None, typer.Option(help="JSON file.")] = None,
     hdu: Hdu = None,
+    bands: Bands = None,
     as_json: Json = False,
 ) -> None:
     """Measure the PSF's width, the background and the counts a unit stands for, on images of smooth lenses."""
@@ -79,7 +81,7 @@ def calibrate(
 
     content = api.calibrate(
         path, preset=preset, instrument=instrument, model=model, fixed=_numbers(fixed), pixel_scale=pixel_scale,
-        psf_fwhm=psf_fwhm, label=label, limit=limit, hdu=hdu_of(hdu), log=console.say,
+        psf_fwhm=psf_fwhm, label=label, limit=limit, hdu=hdu_of(hdu), bands=bands, log=console.say,
     )  # fmt: skip
     if out is not None:
         write_json(out, content)

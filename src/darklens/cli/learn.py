@@ -9,15 +9,14 @@ import typer
 
 from darklens.cli.application import app
 from darklens.cli.shared import (
-    Bands,
+    Asked,
     Device,
     Force,
     Group,
-    Hdu,
     Json,
-    Resize,
+    Runs,
     Settings,
-    hdu_of,
+    asking,
     interrupted,
     mapping,
     show_comparison,
@@ -93,45 +92,16 @@ def train(
         show_metrics({str(run.path): run.metrics for run in runs}, as_json)
 
 
-Runs = Annotated[
-    list[Path], typer.Argument(metavar="RUN...", help="Run folder, or MODEL:PRESET (darklens list); several: an ensemble.")
-]
-Symmetries = Annotated[
-    bool, typer.Option("--symmetries", help="Average over the symmetries of the square, whatever the run was trained for.")
-]
-Coverage = Annotated[float | None, typer.Option(help="Fraction of the prediction sets that hold the true class; 0.9.")]
-Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Measure PSF and noise of the fits on these images first, on those that look smooth.")
-]
-Prevalence = Annotated[
-    float | None, typer.Option(help="Fraction of the second of two classes where probabilities shall hold; that of training.")
-]
-Threshold = Annotated[
-    str | None, typer.Option(help="Call the second class from here on: f1 or cost (chosen on validation), or a probability.")
-]
-CostFp = Annotated[float | None, typer.Option(help="Of a false positive, for --threshold cost.")]
-CostFn = Annotated[float | None, typer.Option(help="Of a positive that is missed, for --threshold cost.")]
-
-
 @app.command()
+@asking
 def evaluate(
     runs: Runs,
+    asked: Asked,
     data: Annotated[Path | None, typer.Option(help="Labelled images; without it, the run's own test figures.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the evaluation.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split of the data.")] = None,
     group: Group = None,
-    resize: Resize = False,
-    hdu: Hdu = None,
-    bands: Bands = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; RUN/evaluations/NAME by default.")] = None,
-    symmetries: Symmetries = False,
-    coverage: Coverage = None,
-    calibrate: Calibrate = False,
-    prevalence: Prevalence = None,
-    threshold: Threshold = None,
-    cost_fp: CostFp = None,
-    cost_fn: CostFn = None,
-    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Metrics with 95% intervals and figures, on the run's test split or on other data.
@@ -141,10 +111,8 @@ def evaluate(
     from darklens import api, console
 
     opened = [api.open_run(run) for run in runs]
-    wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
     if data is None:
-        changed = symmetries or calibrate or any(value is not None for value in (coverage, out, *wishes.values()))
-        return _own_metrics(opened, changed, as_json)
+        return _own_metrics(opened, asked.changed or out is not None, as_json)
     skipped: list[str] = []
     metrics = api.evaluate(
         opened,
@@ -152,15 +120,11 @@ def evaluate(
         name=name,
         split=split,
         group=mapping(group),
-        resize=resize,
-        hdu=hdu_of(hdu),
-        bands=bands,
-        device=device,
+        device=asked.device,
         out=out,
-        symmetries=symmetries or None,
-        coverage=coverage,
-        calibrate=calibrate,
-        **wishes,
+        calibrate=asked.calibrate,
+        **asked.reading,
+        **asked.answering,
         on_skip=lambda what, why: skipped.append(f"skipped {what}: {why}"),
     )
     for line in skipped:
@@ -180,25 +144,16 @@ def _own_metrics(runs: list[Run], changed: bool, as_json: bool) -> None:
 
 
 @app.command()
+@asking
 def predict(
     runs: Runs,
     path: Annotated[str, typer.Argument(help="An image, a folder, a table; for a survey also a URL.")],
+    asked: Asked,
     out: Annotated[str | None, typer.Option(help="FILE.csv or FILE.parquet; a folder for a survey; stdout by default.")] = None,
     ray: Annotated[str | None, typer.Option(help="Share a survey on a Ray cluster: local, auto, or HOST:PORT.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that score a survey.")] = None,
     keep: Annotated[str | None, typer.Option(help="Columns to carry into the scores of a survey: z,mag.")] = None,
     images_per_part: Annotated[int | None, typer.Option(help="Images of a part of a survey; 4,096.")] = None,
-    resize: Resize = False,
-    hdu: Hdu = None,
-    bands: Bands = None,
-    symmetries: Symmetries = False,
-    coverage: Coverage = None,
-    calibrate: Calibrate = False,
-    prevalence: Prevalence = None,
-    threshold: Threshold = None,
-    cost_fp: CostFp = None,
-    cost_fn: CostFn = None,
-    device: Device = "auto",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -210,18 +165,16 @@ def predict(
     from darklens.cli.survey import is_survey, score_survey
     from darklens.train.prediction_file import predict_path
 
-    asked = {"ray": ray, "workers": workers, "keep": keep, "images_per_part": images_per_part}
-    survey = is_survey(out, asked)
-    here = "cpu" if ray else device  # the networks go to the devices of the cluster
-    wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
-    judge = api.ensemble(runs, device=here, symmetries=symmetries or None, coverage=coverage, **wishes)
-    if calibrate:
-        judge = api.calibrated(judge, path, resize=resize, hdu=hdu_of(hdu), log=console.say)
-    if survey:
-        wanted = {"resize": resize, "hdu": hdu, "bands": bands, "device": device}
-        return score_survey(judge, path, out, **asked, **wanted, force=force, as_json=as_json)
+    survey = {"ray": ray, "workers": workers, "keep": keep, "images_per_part": images_per_part}
+    whole = is_survey(out, survey)
+    here = "cpu" if ray else asked.device  # the networks go to the devices of the cluster
+    judge = api.ensemble(runs, device=here, **asked.answering)
+    if asked.calibrate:
+        judge = api.calibrated(judge, path, **asked.reading, log=console.say)
+    if whole:
+        return score_survey(judge, path, out, **survey, **asked.reading, device=asked.device, force=force, as_json=as_json)
     file = None if out is None else Path(out)
-    content = predict_path(judge, Path(path), file, resize=resize, hdu=hdu_of(hdu), bands=bands, force=force, collect=as_json)
+    content = predict_path(judge, Path(path), file, **asked.reading, force=force, collect=as_json)
     for what, why in content["skipped"]:
         console.say(f"skipped {what}: {why}")
     for line in content["noticed"]:

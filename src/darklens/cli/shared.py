@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -27,6 +32,68 @@ Fill = Annotated[
 Key = Annotated[str | None, typer.Option(help="Array of an .npz file.")]
 Group = Annotated[list[str] | None, typer.Option(help="LABEL=CLASS: what a label in the data counts as; repeatable.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted keys: --set train.epochs=5; repeatable.")]
+Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Run folder, or MODEL:PRESET (darklens list); several: an ensemble.")
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What commands that ask trained runs about images have in common: how to read them, and how to answer."""
+
+    resize: Resize = False
+    hdu: Hdu = None
+    bands: Bands = None
+    symmetries: Annotated[
+        bool, typer.Option("--symmetries", help="Average over the symmetries of the square, whatever the run was trained for.")
+    ] = False
+    coverage: Annotated[float | None, typer.Option(help="Fraction of the prediction sets that hold the true class; 0.9.")] = None
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Measure PSF and noise of the fits on these images first, on those that look smooth."),
+    ] = False
+    prevalence: Annotated[
+        float | None, typer.Option(help="Fraction of the second of two classes where probabilities shall hold; that of training.")
+    ] = None
+    threshold: Annotated[
+        str | None, typer.Option(help="Call the second class from here on: f1 or cost (chosen on validation), or a probability.")
+    ] = None
+    cost_fp: Annotated[float | None, typer.Option(help="Of a false positive, for --threshold cost.")] = None
+    cost_fn: Annotated[float | None, typer.Option(help="Of a positive that is missed, for --threshold cost.")] = None
+    device: Device = "auto"
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How to read the images, as the functions of `darklens.api` take it."""
+        return {"resize": self.resize, "hdu": hdu_of(self.hdu), "bands": self.bands}
+
+    @property
+    def answering(self) -> dict[str, Any]:
+        """How to answer, as `darklens.api.ensemble` takes it, but for the device."""
+        names = ("coverage", "prevalence", "threshold", "cost_fp", "cost_fn")
+        return {"symmetries": self.symmetries or None} | {name: getattr(self, name) for name in names}
+
+    @property
+    def changed(self) -> bool:
+        """Whether an answer is asked for that is not the one a finished run has given."""
+        return self.calibrate or any(value is not None for value in self.answering.values())
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Asked`, after its own, in the place of its parameter `asked`, which receives them together."""
+    own, kinds = inspect.signature(command, eval_str=True), get_type_hints(Asked, include_extras=True)
+    listed = [parameter for name, parameter in own.parameters.items() if name != "asked"]
+    for one in fields(Asked):
+        listed.append(inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=kinds[one.name]))
+
+    @wraps(command)
+    def taking_all(**given: Any) -> None:
+        asked = Asked(**{one.name: given.pop(one.name) for one in fields(Asked)})
+        return command(**given, asked=asked)
+
+    taking_all.__signature__ = own.replace(parameters=listed)
+    taking_all.__annotations__ = {one.name: one.annotation for one in listed}
+    return taking_all
 
 
 def show(content: dict[str, Any], as_json: bool) -> None:
@@ -37,6 +104,7 @@ def show(content: dict[str, Any], as_json: bool) -> None:
         return console.show_json(content)
     content = console.plain(content)
     flat = {k: v for k, v in content.items() if k != "table"} | content.get("table", {})
+    flat |= {"ranges": {k: f"{short(a)} to {short(b)}" for k, (a, b) in flat.get("ranges", {}).items()}}
     rows = [[k, short(v)] for k, v in flat.items() if v not in (None, {}, [], "")]
     console.table(str(content.get("path") or ""), ["", ""], rows)
     return None
@@ -92,7 +160,11 @@ def show_comparison(content: dict, as_json: bool) -> None:
 
 
 def short(value: object) -> str:
-    """Return a value in few characters."""
+    """Return a value in few characters: spans as "0 to 1", what was skipped as "path reason"."""
+    if isinstance(value, dict) and set(value) == {"min", "max", "n"}:
+        return f"{short(value['min'])} to {short(value['max'])} ({value['n']})"
+    if isinstance(value, dict) and set(value) == {"path", "reason"}:
+        return f"{value['path']} {value['reason']}"
     if isinstance(value, dict):
         return ", ".join(f"{k}: {short(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):

@@ -41,10 +41,11 @@ def list_(
     from darklens.models import summaries
     from darklens.recipes import load, names
     from darklens.runs import shipped
-    from darklens.simulate import INSTRUMENTS, PRESETS
+    from darklens.simulate import INSTRUMENTS, PAIRS, PRESETS
 
     content = {
         "presets": {p.name: p.summary for p in PRESETS.values()},
+        "pairs": {p.name: p.summary for p in PAIRS.values()},
         "instruments": {
             i.name: f'{i.pixel_scale}"/pixel, {i.psf!r}, zero point {i.zero_point:.5g}, {i.n_exposures} x {i.exposure_time} s'
             for i in INSTRUMENTS.values()
@@ -111,10 +112,14 @@ def simulate(
     """Simulate lens images into a table; a killed simulation is continued by the same command."""
     from darklens import console
     from darklens.data import summary
-    from darklens.simulate import configured
+    from darklens.simulate import PAIRS, configured
     from darklens.simulate import simulate as write
 
     count, done = count_of(n), 0
+    if preset in PAIRS:
+        given = (instrument, psf, correlated_noise, cosmic_rays, positives, difficulty, galaxies, ray)
+        plain = supersampling == "1" and lens_light and all(value is None for value in given)
+        return _pairs(preset, count, seed, out, device, force, as_json, plain=plain)
     chosen = configured(
         preset,
         instrument=instrument,
@@ -149,3 +154,16 @@ def simulate(
             kept = {k: made[k] for k in ("preset", "seed", "rows", "shape", "classes", "rows_per_shard")}
             content = {"path": out, **kept, "shards": len(made["shards"]), "complete": made["complete"]}
     show(content, as_json)
+
+
+def _pairs(preset: str, n: int, seed: int, out: str, device: str, force: bool, as_json: bool, *, plain: bool) -> None:
+    """Simulate pairs for super-resolution."""
+    from darklens import api, console
+
+    if not plain:
+        raise InputError(f"preset {preset!r} makes pairs with cameras of its own: give --n, --seed, --out and --device alone")
+    if "://" in out:
+        raise InputError(f"{out} is a URL and pairs are written to a folder: give one")
+    with console.progress_bar() as progress:
+        folder = api.simulate_pairs(preset, n, seed=seed, out=out, device=device, force=force, progress=progress)
+    show({"path": str(folder), "preset": preset, "pairs": n, "seed": seed, "folders": "HR, LR, TRUTH"}, as_json)

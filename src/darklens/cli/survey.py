@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darklens.cli.shared import hdu_of
 from darklens.errors import InputError
 
 if TYPE_CHECKING:
     from darklens.train.answers import Judge
 
 SECONDS_BETWEEN_LINES = 30.0
+PASSED = 5
+"""Files that were passed over and are named in the terminal."""
 
 
 def is_survey(out: str | None, asked: dict[str, Any]) -> bool:
@@ -36,8 +37,6 @@ def score_survey(
     out: str,
     *,
     keep: str | None,
-    hdu: str | None,
-    bands: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -46,13 +45,37 @@ def score_survey(
 
     kept = [name.strip() for name in (keep or "").split(",") if name.strip()]
     with _progress(f"scoring {path}") as progress:
-        found = api.score(judge, path, out, keep=kept, hdu=hdu_of(hdu), bands=bands, progress=progress, **options)
+        found = api.score(judge, path, out, keep=kept, progress=progress, **options)
     if as_json:
         return console.show_json(found)
-    console.say(f"{found['rows']:,} images in {found['parts']:,} parts, {found['bad']:,} could not be scored: {out}")
+    say_passed_over(found["passed_over"])
+    if found["bad"] and not found["rows"]:
+        raise nothing_scored(path, out)
+    parts = "1 part" if found["parts"] == 1 else f"{found['parts']:,} parts"
+    console.say(f"{found['rows']:,} images in {parts}, {found['bad']:,} could not be scored: {out}")
     if found["bad"]:
         console.say(f"why they could not is in {out.rstrip('/')}/bad")
     return None
+
+
+def say_passed_over(passed: dict[str, Any]) -> None:
+    """Name what lay among the images and is none, or lacks a band."""
+    from darklens import console
+    from darklens.data.scores import SCORES
+
+    for path, why in passed["first"][:PASSED]:
+        console.say(f"passed over {path}: {why}")
+    if passed["files"] > PASSED:
+        console.say(f"... and {passed['files'] - PASSED:,} more; {SCORES} names the first of them")
+
+
+def nothing_scored(path: str, out: str) -> InputError:
+    """Build the error for a survey of which no image suits the run; the side table, which has every reason, stays."""
+    from darklens.data.scores import read_bad
+
+    bad = read_bad(out)
+    name, reason = bad["source"][0].as_py(), bad["reason"][0].as_py()
+    return InputError(f"none of the {len(bad):,} images of {path} could be scored, the first is {name}, which {reason}")
 
 
 @contextmanager

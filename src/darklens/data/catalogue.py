@@ -100,7 +100,10 @@ class Catalogue:
             InputError: it holds no numbers.
         """
         if not self._is_number(name):
-            raise InputError(f"column {name!r} of {self.path} holds {self.table[name].type}, not numbers: choose another")
+            raise InputError(
+                f"column {name!r} of {self.path} holds {self.table[name].type}, not numbers: choose another, or "
+                "write numbers in it (positions in decimal degrees)"
+            )
         return np.array([np.nan if v is None else float(v) for v in self.table[name].to_pylist()], dtype=np.float64)
 
     def _is_number(self, name: str) -> bool:
@@ -198,7 +201,9 @@ def _of_files(path: Path) -> Catalogue:
     except InputError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno:
             raise
-        raise InputError(f"{path} {what} or a damaged catalogue of images: give .npy, .npz, FITS or a table's folder") from error
+        raise InputError(
+            f"{path} {what}, and as a catalogue of images it is empty or damaged: give .npy, .npz, FITS or a table"
+        ) from error
     if part:
         raise InputError(f"{path} {what}: give the folder that holds it with its manifest.json")
     if catalogue.find(PATHS) is None:

@@ -141,14 +141,14 @@ def _chord(radius: float) -> float:
 
 
 def read_catalogue(path: str | Path) -> Catalogue:
-    """Read names and positions of a CSV, ECSV, FITS, VOTable or Parquet file.
+    """Read names and positions of a CSV, ECSV, FITS, VOTable or Parquet file, or of the only one in a folder.
 
     Columns are found by their names (`COLUMNS`); rows without a position are left out and counted.
 
     Raises:
         InputError: it cannot be read, or has no columns of positions in degrees, or no row with one.
     """
-    path = Path(path)
+    path = _file(Path(path))
     columns = _columns(path)
     found = {key: next((name for name in columns if words.fullmatch(str(name).strip())), None) for key, words in COLUMNS.items()}
     for key in ("ra", "dec"):
@@ -160,6 +160,18 @@ def read_catalogue(path: str | Path) -> Catalogue:
         raise InputError(f"{path} has no row with a position: give ra and dec in degrees")
     names = np.array([str(v) for v in columns[found["name"]]] if found["name"] else [str(i) for i in range(len(ra))], dtype=object)
     return Catalogue(names[good], ra[good] % 360, dec[good], int((~good).sum()))
+
+
+def _file(path: Path) -> Path:
+    """Return the catalogue in a folder that holds one, and a file as it is."""
+    if not path.is_dir():
+        return path
+    found = [inside for inside in sorted(path.iterdir()) if inside.suffix.lower() in (".parquet", *FORMATS)]
+    if len(found) != 1:
+        raise InputError(
+            f"{path} is a folder with {len(found)} catalogues: give the file of one, {', '.join([*FORMATS, '.parquet'])}"
+        )
+    return found[0]
 
 
 def _columns(path: Path) -> dict[str, Any]:

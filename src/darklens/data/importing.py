@@ -154,6 +154,8 @@ def import_path(
     """
     size = (resize, resize) if isinstance(resize, int) else resize
     path, out, options = Path(path), Path(out), Options(hdu, key, layout, fill, bands, size)
+    if size is not None and min(size) < 1:
+        raise InputError(f"--resize {min(size)} leaves no pixel: give at least 1")
     if path.resolve() == out.resolve():
         raise InputError(f"{out} cannot be imported into itself: choose another folder")
     fractions = fractions_of(split) if split is not None else None

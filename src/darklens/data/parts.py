@@ -48,6 +48,7 @@ class Cutouts:
         ids: n names.
         sources: n paths or URLs of the files they came from.
         images: n arrays `(bands, y, x)`, or one array of them.
+        bands: n lists of the names of their bands, None where unknown.
         columns: carried along, n values each, None where an image has none.
         unreadable: (id, source, reason) of images that could not be read.
     """
@@ -55,6 +56,7 @@ class Cutouts:
     ids: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     images: np.ndarray | list[np.ndarray] = field(default_factory=list)
+    bands: list[list[str] | None] = field(default_factory=list)
     columns: dict[str, list[Any]] = field(default_factory=dict)
     unreadable: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ class PartedInput(ABC):
         keep: columns that are carried along.
         fingerprint: SHA-256 that changes with the input.
         shape: of all images, where they have one; None for files.
+        bands: names of the bands of a table, where it knows them.
         passed_over: (name, reason) of files that are no images.
     """
 
@@ -79,6 +82,7 @@ class PartedInput(ABC):
     keep: tuple[str, ...]
     fingerprint: str
     shape: tuple[int, ...] | None = None
+    bands: Sequence[str] = ()
     passed_over: Sequence[tuple[str, str]] = ()
 
     @property
@@ -121,9 +125,13 @@ def open_parts(
         names = folder.names()
         if not names:
             raise InputError(f"{path} is empty or not there: give a table or a folder of .npy, .npz or FITS files")
-        return TableParts(folder, size_of_part, keep) if MANIFEST in names else StoreFileParts(folder, size_of_part, keep, options)
+        return (
+            TableParts(folder, size_of_part, keep, options.bands)
+            if MANIFEST in names
+            else StoreFileParts(folder, size_of_part, keep, options)
+        )
     if os.path.isfile(Path(path) / MANIFEST):
-        return TableParts(Folder(str(path)), size_of_part, keep)
+        return TableParts(Folder(str(path)), size_of_part, keep, options.bands)
     return FileParts(Path(path), size_of_part, keep, options)
 
 
@@ -139,20 +147,28 @@ class TableParts(PartedInput):
         folder: where it lies.
         size_of_part: rows of a part; None chooses.
         keep: columns to carry along.
+        bands: the bands that are wanted, in order, by name or, where the table names none, by number; None takes all.
 
     Raises:
-        InputError: it is incomplete, or has no such column.
+        InputError: it is incomplete, or has no such column or band.
     """
 
     unit = "rows"
 
-    def __init__(self, folder: Folder, size_of_part: int | None, keep: Sequence[str]) -> None:
+    def __init__(self, folder: Folder, size_of_part: int | None, keep: Sequence[str], bands: Sequence[str] | None = None) -> None:
         self.folder, self.url = folder, folder.url
         manifest = folder.read_json(MANIFEST)
         if not manifest.get("complete"):
             raise InputError(f"{self.url} is an incomplete table: run the command that wrote it again to continue it")
         self.shards = [(shard["file"], int(shard["rows"])) for shard in manifest["shards"]]
-        self.shape = tuple(manifest["shape"])
+        self.stored = tuple(manifest["shape"])
+        names = list(manifest.get("band_names") or map(str, range(self.stored[0])))
+        for band in bands or ():
+            if band not in names:
+                raise unknown(f"band of {self.url}", band, names)
+        self.bands = list(bands or manifest.get("band_names") or ())
+        self.chosen = None if bands is None else [names.index(band) for band in bands]
+        self.shape = (len(self.chosen or names), *self.stored[1:])
         self.starts = np.concatenate([[0], np.cumsum([rows for _, rows in self.shards], dtype=np.int64)])
         self.size = int(self.starts[-1])
         if not self.size:
@@ -196,9 +212,11 @@ class TableParts(PartedInput):
     def _cutouts(self, table: pa.Table) -> Cutouts:
         storage = table["image"].combine_chunks().storage
         pixels = storage.flatten().to_numpy(zero_copy_only=False)  # flatten() heeds the slice
-        images = pixels.reshape(-1, *self.shape).copy()  # Arrow's memory is not ours to hand to torch, which may write
+        images = pixels.reshape(-1, *self.stored)  # Arrow's memory is not ours to hand to torch, which may write
+        images = images.copy() if self.chosen is None else images[:, self.chosen]
         kept = {name: table[name].to_pylist() for name in self.keep}
-        return Cutouts(table["id"].to_pylist(), [self.url] * len(table), images, kept)
+        bands = [self.bands or None] * len(table)
+        return Cutouts(table["id"].to_pylist(), [self.url] * len(table), images, bands, kept)
 
 
 def _row_groups(parquet: pq.ParquetFile, first: int, end: int, columns: list[str]) -> Iterator[pa.Table]:
@@ -279,6 +297,7 @@ class FileParts(PartedInput):
             found.ids.append(record.id)
             found.sources.append(source(record.source))
             found.images.append(record.image)
+            found.bands.append(record.metadata.get("bands"))
             for name, values in found.columns.items():
                 values.append(_known(record, name))
             if len(found.ids) == AT_ONCE:

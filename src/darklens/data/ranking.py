@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darklens.data.filesystem import Folder
-from darklens.data.scores import finished_parts, is_scores_folder, part_name, score_parts
+from darklens.data.scores import BAD, finished_parts, is_scores_folder, part_name, score_parts
 from darklens.errors import InputError, unknown
 from darklens.files import unreadable
 
@@ -74,7 +74,7 @@ def rank(
     if not 0 <= least <= 1:
         raise InputError(f"--min-probability {least:g} is no probability: give one between 0 and 1")
     found = pieces(scores)
-    names = _names(found[0], scores, column)
+    names = _names(_schema(found, scores), scores, column)
     best, maxima, rows, without = np.empty(0), [], 0, 0
     for i, piece in enumerate(found):
         values = numbers(piece([column]), column)
@@ -117,11 +117,25 @@ def pieces(scores: str | Path) -> list[Piece]:
 
 
 def numbers(table: pa.Table, name: str) -> np.ndarray:
-    """Return a numeric column as float64, NaN where it is null."""
+    """Return a numeric column as float64, NaN where it is null; a part of which no image could be scored may lack it."""
+    if not table.num_rows:
+        return np.empty(0)
     return table[name].cast("float64").to_numpy()
 
 
-def _names(piece: Piece, scores: str | Path, column: str) -> list[str]:
+def _schema(found: Sequence[Piece], scores: str | Path) -> pa.Schema:
+    """Return the columns of the first part that has a row.
+
+    Raises:
+        InputError: there is none.
+    """
+    tables = (piece([]) for piece in found)
+    if (table := next((table for table in tables if table.num_rows), None)) is None:
+        raise InputError(f"{scores} has no score, for no image could be scored: see why in its folder {BAD}, and predict again")
+    return table.schema
+
+
+def _names(schema: pa.Schema, scores: str | Path, column: str) -> list[str]:
     """Return the columns to keep.
 
     Raises:
@@ -129,7 +143,6 @@ def _names(piece: Piece, scores: str | Path, column: str) -> list[str]:
     """
     import pyarrow as pa
 
-    schema = piece([]).schema
     if "id" not in schema.names:
         raise InputError(f"{scores} has no column 'id', only {', '.join(schema.names)}: give what darklens predict --out wrote")
     classes = [f.name for f in schema if pa.types.is_floating(f.type) and f.name not in KEPT]
@@ -164,7 +177,7 @@ def positions(scores: str | Path, column: str) -> Iterator[tuple[np.ndarray, np.
         InputError: the table has no `ra` and `dec`.
     """
     found = pieces(scores)
-    if not {"ra", "dec"} <= set(found[0]([]).schema.names):
+    if not {"ra", "dec"} <= set(_schema(found, scores).names):
         raise InputError(f"{scores} has no columns ra and dec: score with darklens predict --keep ra,dec, or leave --known out")
     for piece in found:
         table = piece(["id", "ra", "dec", column])

@@ -107,11 +107,11 @@ def as_image(
 
 def _filled(image: np.ndarray, present: np.ndarray, what: str, fill: float | str | None) -> np.ndarray:
     if fill == "refuse":
-        raise InputError(f"{what}: mend them, leave the file out, or give fill=0 to put a value there")
+        raise InputError(f"{what}: mend them, leave the file out, or give --fill 0 to put a value there")
     if fill not in (None, "border"):
         return np.where(present, image, np.float32(fill))
     if (1 - present.mean(axis=(1, 2)) > MISSING_AT_MOST).any():
-        remedy = "mend them, leave the file out, or give fill=0 to put a value there"
+        remedy = "mend them, leave the file out, or give --fill 0 to put a value there"
         raise InputError(f"{what}: over {MISSING_AT_MOST:.0%} of a band, so {remedy}")
     levels = [border_level(band, there) for band, there in zip(image, present, strict=True)]
     return np.where(present, image, np.array(levels, np.float32)[:, None, None])

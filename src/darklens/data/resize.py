@@ -23,5 +23,5 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[-2:] == tuple(size):
         return image
     area = image.shape[-2] * image.shape[-1] / (size[0] * size[1])
-    pixels = torch.from_numpy(np.ascontiguousarray(image)[None])
+    pixels = torch.from_numpy(np.array(image, order="C")[None])  # a copy: torch wants memory that may be written
     return interpolate(pixels, size, mode="bilinear", antialias=True)[0].numpy() * np.float32(area)

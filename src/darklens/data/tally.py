@@ -49,9 +49,9 @@ class Noticed:
     def lines(self) -> list[str]:
         """Return the counts as sentences."""
         filled = (
-            f"{self.filled} pixels that were not finite or masked, in {self.images} images, took the level of their band's frame"
+            f"{self.filled} pixels that were not finite or masked, in {_images(self.images)}, took the level of their band's frame"
         )
-        return ([filled] if self.filled else []) + [f"{note} ({n} images)" for note, n in self.notes.items()]
+        return ([filled] if self.filled else []) + [f"{note} ({_images(n)})" for note, n in self.notes.items()]
 
 
 @dataclass
@@ -153,10 +153,14 @@ class Tally:
         lines += [f"  {a} is {b}" for a, b in self.duplicates[:5]]
         lines += [f"  {self.leaks} lie in another split than their first"] if self.leaks else []
         lines += [f"  {self.relabelled} have another class than their first"] if self.relabelled else []
-        lines += [f"truth       {name} {_span((a, b))}, {n} images" for name, (a, b, n) in self.truth.items()]
+        lines += [f"truth       {name} {_span((a, b))}, {_images(n)}" for name, (a, b, n) in self.truth.items()]
         if self.noticed.filled:
-            lines.append(f"filled      {self.noticed.filled} pixels, not finite or masked, in {self.noticed.images} images")
-        return lines + [f"note        {note} ({n} images)" for note, n in self.noticed.notes.items()]
+            lines.append(f"filled      {self.noticed.filled} pixels, not finite or masked, in {_images(self.noticed.images)}")
+        return lines + [f"note        {note} ({_images(n)})" for note, n in self.noticed.notes.items()]
+
+
+def _images(n: int) -> str:
+    return "1 image" if n == 1 else f"{n} images"
 
 
 def _span(span: tuple[float, float]) -> str:

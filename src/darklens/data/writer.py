@@ -366,5 +366,5 @@ def _plain(value: object) -> object:
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value)
+    text = "none" if value is None else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -76,6 +76,18 @@ def colour(image: np.ndarray, balance: np.ndarray | None = None) -> np.ndarray:
     return np.moveaxis(np.clip(pixels, 0, 1), 0, -1)
 
 
+def pictures(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return images `(bands, H, W)` as they can be shown: three bands or more in colour `(H, W, 3)`, else the first band `(H, W)`.
+
+    Those of the same number of bands share a white balance; red is the last band, green the middle one, blue the first.
+    """
+    chosen = [bands_for_colour(None, None, len(image)) for image in images]
+    pairs = list(zip(images, chosen, strict=True))
+    alike = {rgb: [image[list(rgb)] for image, other in pairs if other == rgb] for rgb in chosen if rgb is not None}
+    balance = {rgb: white_balance(group) for rgb, group in alike.items()}
+    return [image[0] if rgb is None else colour(image[list(rgb)], balance[rgb]) for image, rgb in pairs]
+
+
 def _above_sky(image: np.ndarray) -> tuple[np.ndarray, float]:
     """Return bands `(b, H, W)` above a level just below the sky, in units of the bright end of their mean, and the noise."""
     noise = pixel_noise(image)

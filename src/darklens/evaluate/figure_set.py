@@ -13,11 +13,13 @@ import numpy as np
 from darklens.data import Record, class_order
 from darklens.errors import InputError
 from darklens.evaluate import figures
+from darklens.evaluate.composite import pictures as in_colour
 from darklens.evaluate.style import DPI, FigureSet, new_figure
 from darklens.evaluate.wording import format_interval
 from darklens.files import write_atomic
 
 PER_CLASS = 4
+ROWS_OF_ONE_CLASS = 4
 MISTAKES = 8
 MAPS = (2, 8)
 """Rows and columns of feature maps beside each image."""
@@ -121,34 +123,36 @@ def save_training_figures(
 def save_gallery(
     path: Path, records: Iterable[Record], *, per_class: int = PER_CLASS, unit: str = "", pixel_scale: float | None = None
 ) -> None:
-    """Draw the first images of each class into one picture, a row a class.
+    """Draw the first images of each class into one picture, a row a class, in colour where they have three bands or more.
 
     Args:
         path: PNG file.
         records: images with labels, streamed; shapes may differ.
-        per_class: images of each class.
+        per_class: images of each class; four times as many, in rows, where there is one class only.
         unit: of the pixel values.
         pixel_scale: arcsec a pixel, where the records do not say.
     """
     kept: dict[str, list[Record]] = {}
     for record in records:
         group = kept.setdefault(record.label or "unlabelled", [])
-        if len(group) < per_class:
+        if len(group) < ROWS_OF_ONE_CLASS * per_class:
             group.append(record)
     if not kept:
         raise InputError("there is no image to draw: give at least 1")
     names = class_order(kept)
-    columns = max(len(group) for group in kept.values())
-    figure = new_figure(2.45 * columns, 2.25 * len(names))
-    axes = figure.subplots(len(names), columns, squeeze=False)
-    for row, name in zip(axes, names, strict=True):
-        for ax, record in zip_longest(row, kept[name]):
+    most = per_class if len(names) > 1 else ROWS_OF_ONE_CLASS * per_class
+    shown = [(name, record) for name in names for record in kept[name][:most]]
+    views = dict(zip((id(record) for _, record in shown), in_colour([record.image for _, record in shown]), strict=True))
+    rows = [(name, kept[name][i : i + per_class]) for name in names for i in range(0, min(most, len(kept[name])), per_class)]
+    columns = max(len(group) for _, group in rows)
+    figure = new_figure(2.45 * columns, 2.25 * len(rows))
+    for axes, (name, group) in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+        for ax, record in zip_longest(axes, group):
             if record is None:
                 ax.axis("off")
                 continue
-            figures.show_image(
-                ax, record.image[0], title=name, unit=unit, pixel_scale=record.metadata.get("pixel_scale") or pixel_scale
-            )
+            scale = record.metadata.get("pixel_scale") or pixel_scale
+            figures.show_image(ax, views[id(record)], title=name, unit=unit, pixel_scale=scale)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     write_atomic(Path(path), buffer.getvalue())
@@ -165,17 +169,26 @@ def _examples(
     groups = {classes[k]: np.flatnonzero(labels == k)[:PER_CLASS] for k in np.unique(labels)}
     figure = new_figure(2.45 * PER_CLASS, 2.2 * len(groups))
     axes = figure.subplots(len(groups), PER_CLASS, squeeze=False)
+    shown = in_colour(images[np.concatenate(list(groups.values()))])
     for row, (name, members) in zip(axes, groups.items(), strict=True):
-        figures.plot_gallery(row, images[members][:, 0], [name] * len(members), unit=unit, pixel_scale=pixel_scale)
+        views, shown = shown[: len(members)], shown[len(members) :]
+        figures.plot_gallery(row, views, [name] * len(members), unit=unit, pixel_scale=pixel_scale)
     pictures.add(
         figure,
         "examples.png",
         "Example images",
-        f"The first {PER_CLASS} test images of each class{'' if images.shape[1] == 1 else ' (first band)'}, asinh stretch, "
-        + (f"colour bars in {unit}" if unit else "colour bars in the unit of the files, which they do not name")
+        f"The first {PER_CLASS} test images of each class, {_how_shown(images.shape[1], unit)}"
         + ("; the white bar gives the scale in arcsec." if pixel_scale else "."),
         f"{sum(map(len, groups.values()))} lens images of the classes {', '.join(groups)}",
     )
+
+
+def _how_shown(bands: int, unit: str) -> str:
+    """Say what pictures of so many bands show."""
+    if bands >= 3:
+        return "colour composites with an asinh stretch: the last band is red, the middle one green, the first blue"
+    bars = f"colour bars in {unit}" if unit else "colour bars in the unit of the files, which they do not name"
+    return f"{'' if bands == 1 else 'first band, '}asinh stretch, {bars}"
 
 
 def _mistakes(
@@ -198,7 +211,7 @@ def _mistakes(
     figure = new_figure(2.45 * PER_CLASS, 2.45 * rows)
     figures.plot_gallery(
         figure.subplots(rows, PER_CLASS, squeeze=False),
-        images[chosen][:, 0],
+        in_colour(images[chosen]),
         titles,
         unit=unit,
         pixel_scale=pixel_scale,

@@ -141,13 +141,15 @@ def show_image(
 
     Args:
         ax: where.
-        image: `(H, W)`, row index growing with +y; pixels that are not finite stay grey.
+        image: `(H, W)`, row index growing with +y; pixels that are not finite stay grey. Or a picture in colour `(H, W, 3)` in 0 to
+            1, which is shown as it is, without a colour bar.
         title: above it.
         unit: of the pixel values.
         pixel_scale: arcsec a pixel, for the scale bar.
         bar: draw the colour bar.
     """
-    norm, beyond = _stretch(image)
+    in_colour = image.ndim == 3
+    norm, beyond = (None, False) if in_colour else _stretch(image)
     drawn = ax.imshow(image, origin="lower", cmap=SKY_MAP, norm=norm, interpolation="nearest")
     ax.set_facecolor("#9aa0ac")
     ax.set_xticks([])
@@ -156,7 +158,7 @@ def show_image(
     ax.set_title(title, fontsize=8, color=INK)
     if pixel_scale:
         _scale_bar(ax, image.shape, pixel_scale)
-    if not bar:
+    if not bar or in_colour:
         return
     ticks = norm.inverse(np.linspace(0, 1, 5))
     scale = ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.025, extend="max" if beyond else "neither")
@@ -169,7 +171,7 @@ def show_image(
 
 
 def plot_gallery(
-    axes: np.ndarray, images: np.ndarray, titles: Sequence[str], *, unit: str = "", pixel_scale: float | None = None
+    axes: np.ndarray, images: Sequence[np.ndarray], titles: Sequence[str], *, unit: str = "", pixel_scale: float | None = None
 ) -> None:
     """Show images on a grid of axes; axes that are left over are switched off."""
     for i, ax in enumerate(np.ravel(axes)):

@@ -63,8 +63,8 @@ def _row(axes: Sequence[Axes], system: Injected, balance: np.ndarray, named: boo
     sky = np.median(shown[0], axis=(1, 2), keepdims=True)
     noise = 1.4826 * float(np.median(np.abs(shown[0] - sky)))
     bright = max(float(np.percentile(shown[1] - sky, 99.5)), 10 * noise, 1e-30)
-    for ax, image, name, level in zip(axes, shown, PANELS, (sky, sky, np.zeros_like(sky)), strict=True):
-        ax.imshow(_stretched(image - level + noise, bright, 4 * noise), origin="lower", interpolation="nearest")
+    for ax, image, name, level in zip(axes, shown, PANELS, (sky - noise, sky - noise, np.zeros_like(sky)), strict=True):
+        ax.imshow(_stretched(image - level, bright, 4 * noise), origin="lower", interpolation="nearest")
         if named:
             ax.text(0.03, 0.03, name, transform=ax.transAxes, fontsize=7, color="white")
     axes[0].set_title(system.caption, fontsize=7, color=INK if system.caption else FAINT, loc="left")

@@ -49,7 +49,9 @@ def choose_thresholds(
         missing = f"none of the {n} validation images is" if not positives else f"all {n} validation images are"
         raise InputError(f"{missing} of class {name!r}, so no threshold can be chosen: validate on images of both classes")
     if min(cost_fp, cost_fn) <= 0:
-        raise InputError(f"costs {cost_fp} and {cost_fn}: both must be above 0; give only their ratio a meaning, 1 and 20")
+        raise InputError(
+            f"costs {cost_fp} and {cost_fn}: both must be above 0, and only their ratio counts: give for example 1 and 20"
+        )
     share = positives / n if prevalence is None else prevalence
     if not 0 < share < 1:
         raise InputError(f"prevalence {prevalence} is outside 0 to 1: give the fraction of {name}, 0.001 for 1 in 1,000")

@@ -87,6 +87,7 @@ def fit_path(
     noise: Path | None = None,
     mask: Path | None = None,
     hdu: int | str | None = None,
+    bands: str | None = None,
     force: bool = False,
     log: Log = lambda sentence: None,
     progress: Callable[[int], None] = lambda done: None,
@@ -100,6 +101,7 @@ def fit_path(
         noise: file with the standard deviation of each pixel.
         mask: file that is not zero where a pixel counts.
         hdu: extension of FITS files.
+        bands: the band to fit, by name or number.
         force: replace what is in `out`.
         log: receives sentences.
         progress: called with the number of images done.
@@ -111,7 +113,7 @@ def fit_path(
         InputError: nothing readable, or nothing known about the images.
     """
     skipped: list[tuple[str, str]] = []
-    records = _of_one_form(read(path, hdu=hdu, on_skip=lambda what, why: skipped.append((str(what), why))), skipped)
+    records = _of_one_form(read(path, hdu=hdu, bands=bands, on_skip=lambda what, why: skipped.append((str(what), why))), skipped)
     first = next(records, None)
     if first is None:
         raise InputError(skipped[0][1] if skipped else f"{path} holds no image: give an image, a folder of them, or a table")
@@ -147,6 +149,7 @@ def calibrate_path(
     *,
     label: str | None = None,
     hdu: int | str | None = None,
+    bands: str | None = None,
     limit: int = 500,
     log: Log = lambda sentence: None,
 ) -> dict[str, Any]:
@@ -157,6 +160,7 @@ def calibrate_path(
         request: what is known about the images; the PSF is a first guess.
         label: the class of the smooth lenses; by default the one that the field calls so, and all images where there are no labels.
         hdu: extension of FITS files.
+        bands: the band to fit, by name or number.
         limit: images to use at most.
         log: receives sentences.
 
@@ -167,7 +171,9 @@ def calibrate_path(
         InputError: no image of that class, or nothing known about the images.
     """
     skipped: list[tuple[str, str]] = []
-    records = list(_of_one_form(read(path, hdu=hdu, on_skip=lambda what, why: skipped.append((str(what), why))), skipped))
+    records = list(
+        _of_one_form(read(path, hdu=hdu, bands=bands, on_skip=lambda what, why: skipped.append((str(what), why))), skipped)
+    )
     labels = sorted({r.label for r in records if r.label is not None})
     if not records:
         raise InputError(skipped[0][1] if skipped else f"{path} holds no image: give an image, a folder of them, or a table")
@@ -193,7 +199,7 @@ def _of_one_form(records: Iterator[Record], skipped: list[tuple[str, str]]) -> I
             skipped.append((record.source or record.id, f"is {record.image.shape} where the first image is {shape}: fit it alone"))
         elif shape[0] != 1:
             raise InputError(
-                f"{record.source or record.id} has {shape[0]} bands: the fit takes one; choose it with --hdu or export one band"
+                f"{record.source or record.id} has {shape[0]} bands: the fit takes one; choose it with --bands or --hdu"
             )
         else:
             yield record

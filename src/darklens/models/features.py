@@ -8,11 +8,12 @@ from torch import nn
 def first_convolution(model: nn.Module) -> nn.Conv2d:
     """Return the convolution that sees the input bands of the classifier.
 
-    Where a physics layer stands before the network (`model.trunk`), this is the first convolution behind it: hook it
-    and run the model on images to draw its feature maps.
+    Where a physics layer stands before the network (`model.trunk`), or columns beside it, this is the first convolution behind
+    that: hook it and run the model on images to draw its feature maps.
     """
-    classifier = getattr(model, "trunk", model)
-    return next(module for module in classifier.modules() if isinstance(module, nn.Conv2d))
+    while hasattr(model, "trunk"):
+        model = model.trunk
+    return next(module for module in model.modules() if isinstance(module, nn.Conv2d))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -1,9 +1,9 @@
 """The names of the architectures, and the one function that builds them.
 
-To add a model, write its file and enter it in `MODELS`. A model is an `nn.Module` with a one-line `summary` whose
-`forward` maps images (B, bands, H, W), each normalised to [0, 1], to logits (B, classes). Its constructor takes what it
-needs of `bands`, `classes`, `size` and `pixel_scale`; every other argument is an option of its own. Names that begin with
-`hf:` stand for the image classifiers of a model hub, or of a folder.
+To add a model, write its file and enter it in `MODELS`. A model is an `nn.Module` with a one-line `summary` and the `task` it is
+for, one of `TASKS`; classifiers need not say it. The `forward` of a classifier maps images (B, bands, H, W), each normalised to
+[0, 1], to logits (B, classes). A constructor takes what it needs of `bands`, `classes`, `size` and `pixel_scale`; every other
+argument is an option of its own. Names that begin with `hf:` stand for the image classifiers of a model hub, or of a folder.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from darklens.models.cnn import CNN
 from darklens.models.coatnet import CoAtNet
 from darklens.models.convnext import ConvNeXt
 from darklens.models.cvt import CvT
+from darklens.models.ddpm import DDPM
 from darklens.models.dropout_cnn import DropoutCNN
 from darklens.models.efficientnet_b0 import EfficientNetB0
+from darklens.models.encoder_classifier import ENCODERS, EncoderClassifier, settle_encoder
+from darklens.models.encoder_super_resolution import EncoderSuperResolution
 from darklens.models.hub import PREFIX, HubModel
 from darklens.models.hub import settle as settle_hub
+from darklens.models.lens_diffusion import LensDiffusion
 from darklens.models.lensformer import Lensformer
 from darklens.models.lensformer_published import LensformerPublished
 from darklens.models.lenspinn import LensPINNLarge, LensPINNSmall
@@ -31,6 +35,8 @@ from darklens.models.p4m_resnet import P4MResNet
 from darklens.models.pi_resnet18 import PIResNet18
 from darklens.models.pi_resnet18_published import PIResNet18Published
 from darklens.models.resnet18 import ResNet18
+from darklens.models.srresnet import EDSR, SRResNet
+from darklens.models.srresnet_arc import SRResNetArc
 from darklens.models.swin import Swin
 from darklens.models.vit import ViT
 
@@ -52,7 +58,32 @@ MODELS: dict[str, type[nn.Module]] = {
     "swin": Swin,
     "convnext": ConvNeXt,
     "coatnet": CoAtNet,
+    "srresnet": SRResNet,
+    "edsr": EDSR,
+    "srresnet-arc": SRResNetArc,
+    "ddpm": DDPM,
+    "lens-diffusion": LensDiffusion,
+    "encoder": EncoderClassifier,
+    "encoder-super-resolution": EncoderSuperResolution,
+    **ENCODERS,
 }
+
+
+FAMILIES = {"classification": "classification", "binary": "classification"} | {
+    task: task for task in ("super-resolution", "generation", "masked-autoencoder", "joint-embedding")
+}
+"""`train.task` of a recipe -> the task of the models that it may name."""
+TASKS = tuple(dict.fromkeys(FAMILIES.values()))
+
+
+def task_of(name: str) -> str:
+    """Return what a model is for, one of `TASKS`."""
+    return getattr(architecture(name), "task", TASKS[0])
+
+
+def models_for(task: str) -> dict[str, type[nn.Module]]:
+    """Return the models for a task."""
+    return {name: model for name, model in MODELS.items() if task_of(name) == task}
 
 
 def architecture(name: str) -> type[nn.Module]:
@@ -69,8 +100,9 @@ def architecture(name: str) -> type[nn.Module]:
 
 
 def summaries() -> dict[str, str]:
-    """Return what a user may name as a model, with one line each."""
-    return {name: model.summary for name, model in MODELS.items()} | {f"{PREFIX}REPOSITORY": HubModel.summary}
+    """Return what a user may name as a model, with one line each; what is no classifier begins with its task."""
+    tasks = {name: "" if task_of(name) == TASKS[0] else f"{task_of(name)}: " for name in MODELS}
+    return {name: tasks[name] + model.summary for name, model in MODELS.items()} | {f"{PREFIX}REPOSITORY": HubModel.summary}
 
 
 def settle(name: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
@@ -79,6 +111,8 @@ def settle(name: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | No
     Raises:
         InputError: unknown model, or a repository or weights that cannot be had.
     """
+    if architecture(name) in (EncoderClassifier, EncoderSuperResolution):
+        return settle_encoder(options), None
     return settle_hub(name.removeprefix(PREFIX), options) if architecture(name) is HubModel else (options, None)
 
 

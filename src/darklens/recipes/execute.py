@@ -1,27 +1,23 @@
-"""From a recipe to finished runs: images, training, calibration, one look at the test set. Every step continues what is there."""
+"""From a recipe to finished runs: images, training, one look at the test set. Every step continues what is there."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from darklens.errors import InputError
 from darklens.files import write_json
 from darklens.models import count_parameters, settle
+from darklens.recipes.experiments import experiment_of
 from darklens.recipes.schema import Recipe, validate
-from darklens.recipes.splits import Splits, imported, prepare
+from darklens.recipes.splits import Splits, imported
 from darklens.runs import MODEL, RECIPE, Run
 from darklens.train.budget import in_words
 from darklens.train.distributed import Team, connect
-from darklens.train.evaluation import calibrate, evaluate_test, learn_novelty
 from darklens.train.loop import Training
-from darklens.train.predictor import Predictor, build_model
 from darklens.train.provenance import provenance
 
 Log = Callable[[str], None]
@@ -96,7 +92,7 @@ def _begin(
     wanted = recipe.effective()
     if not leads:
         wanted = wanted.model_copy(update={"data": imported(wanted.data, data)})
-    return runs, prepare(wanted, data, log, progress)
+    return runs, experiment_of(wanted).prepare(wanted, data, log, progress)
 
 
 def _folder(path: Path, recipe: Recipe, force: bool) -> Run:
@@ -146,8 +142,9 @@ def train_network(run: Run, recipe: Recipe, splits: Splits, **settings: Any) -> 
     Returns:
         The training and its final state.
     """
-    described = describe(recipe, splits) | {"options": _settled(run, recipe, settings["log"])}
-    model = build_model(described, splits.task.outputs)
+    experiment = experiment_of(recipe)
+    described = experiment.describe(recipe, splits) | {"options": _settled(run, recipe, settings["log"])}
+    model = experiment.build(described, splits)
     log, team = settings["log"], settings["team"]
     if team.leads:
         write_json(run.path / MODEL, described)
@@ -159,17 +156,14 @@ def train_network(run: Run, recipe: Recipe, splits: Splits, **settings: Any) -> 
 
 
 def _train(run: Run, recipe: Recipe, splits: Splits, team: Team, budget_s: float | None, log: Log, progress: Progress) -> bool:
-    """Train, calibrate, test; returns False if the user interrupted."""
+    """Train, and do what follows for this task; returns False if the user interrupted."""
     training, state = train_network(run, recipe, splits, team=team, budget_s=budget_s, log=log, progress=progress)
     if team.leads:
         run.write("provenance", _provenance(training, state, splits))
     if state["interrupted"]:
         log(f"stopped after epoch {state['epoch']}; continue with: darklens train --resume {run.path}")
     elif team.leads:
-        predictor = Predictor(run, training.fabric.device.type)
-        calibrate(predictor, splits.validation)
-        learn_novelty(predictor, splits.train, splits.validation)
-        evaluate_test(predictor, splits.test, splits.card)
+        experiment_of(recipe).finish(run, training, splits, log)
     team.wait()
     return not state["interrupted"]
 
@@ -212,24 +206,3 @@ def _settled(run: Run, recipe: Recipe, log: Log) -> dict[str, Any]:
     if note:
         log(note)
     return options
-
-
-def describe(recipe: Recipe, splits: Splits) -> dict:
-    """Return `model.json`: what a predictor has to know besides the weights."""
-    task, counts = asdict(splits.task), splits.train.counts
-    return {
-        "name": recipe.model.name,
-        "options": recipe.model.options,
-        "seed": recipe.train.seed,
-        "classes": list(task["classes"]),
-        "group": task["group"],
-        "single_logit": task["single_logit"],
-        "offsets": list(task["offsets"]),
-        "prior": {name: count / sum(counts.values()) for name, count in counts.items()},
-        "shape": list(splits.train.shape),
-        "pixel_scale": splits.card["pixel_scale"] or 1.0,
-        "flux_unit": splits.card["flux_unit"],
-        "preprocess": recipe.preprocess.model_dump(),
-        "symmetries": recipe.train.symmetries,
-        "torch": torch.__version__,
-    } | ({"fit": splits.plan.as_dict()} if recipe.preprocess.input != "image" else {})

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from darklens.errors import InputError
+from darklens.recipes.experiments import only_classification
 from darklens.recipes.schema import validate
 from darklens.recipes.splits import prepare
 from darklens.runs import Run
@@ -35,7 +36,9 @@ def recalibrate(
     if run.shipped or not run.complete:
         why = "comes with darklens and is read-only" if run.shipped else "is not finished: continue it with darklens train --resume"
         raise InputError(f"{path} {why}")
-    splits = prepare(validate(run.recipe).effective(), run.path.parent / "data", log, progress)
+    recipe = validate(run.recipe).effective()
+    only_classification(recipe, "recalibration")
+    splits = prepare(recipe, run.path.parent / "data", log, progress)
     for name in ("validation", "test"):
         before, now = (card["splits"][name]["checksum"] for card in (run.data, splits.card))
         if before != now:

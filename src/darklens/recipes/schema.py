@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +11,12 @@ import yaml
 from pydantic import BaseModel, Field
 
 from darklens.errors import InputError, nearest, unknown
-from darklens.models import architecture
+from darklens.models import FAMILIES, architecture, task_of
+from darklens.simulate import options_of_split
 from darklens.train.config import Preprocess, Strict, TrainConfig
+from darklens.train.config_foundation import FoundationConfig
+from darklens.train.config_generation import GenerationConfig
+from darklens.train.config_super_resolution import SuperResolutionConfig
 
 FOLDER = Path(__file__).parent
 MAX_BYTES = 1 << 20
@@ -74,11 +77,7 @@ class DataConfig(Strict):
 
     def options_of(self, split: str) -> dict[str, Any]:
         """Return what a split asks of its preset beyond the name, as `darklens.simulate.configured` takes it."""
-        share = None if self.positives is None else Fraction(getattr(self.positives, split), getattr(self, split))
-        found = {"positives": share, "difficulty": self.difficulty, "galaxies": self.galaxies}
-        if self.galaxies is not None:  # no galaxy stands in two splits
-            found["galaxies_part"] = (split, dict(zip(SPLITS, self.fractions, strict=True)))
-        return {k: v for k, v in found.items() if v is not None}
+        return options_of_split(split, self.model_dump())
 
 
 class ModelConfig(Strict):
@@ -88,6 +87,10 @@ class ModelConfig(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     preprocess: Preprocess | None = None
     """What this network sees, where it differs from the recipe's `preprocess`."""
+
+    def tiny(self) -> ModelConfig:
+        """Return the network for a few images: a small one of the same form, where the architecture says how (`tiny`)."""
+        return self.model_copy(update={"options": {**self.options, **getattr(architecture(self.name), "tiny", {})}})
 
 
 class FitConfig(Strict):
@@ -117,6 +120,9 @@ class Recipe(Strict):
     preprocess: Preprocess = Preprocess()
     fit: FitConfig = FitConfig()
     train: TrainConfig = TrainConfig()
+    super_resolution: SuperResolutionConfig | None = None
+    generation: GenerationConfig | None = None
+    foundation: FoundationConfig | None = None
     tune: dict[str, dict[str, Any] | list[Any]] = Field(default_factory=dict)
     """Dotted key -> values to search, for `darklens tune`: {low, high, log, step}, or a list."""
     published: dict[str, Any] = Field(default_factory=dict)
@@ -130,6 +136,11 @@ class Recipe(Strict):
         """Check what the types cannot say."""
         for model in (self.model, *self.also):
             architecture(model.name)  # refuses unknown ones
+            if (task := task_of(model.name)) != FAMILIES[self.train.task]:
+                raise InputError(
+                    f"model {model.name!r} is for {task} and the recipe's train.task is {self.train.task}: "
+                    "darklens list models says what each is for"
+                )
         if (self.data.preset is None) == (self.data.path is None):
             raise InputError("recipe data needs either a preset or a path, not both: set one of data.preset and data.path")
 
@@ -145,8 +156,14 @@ class Recipe(Strict):
                 )
         if self.data.subset and self.data.fresh:
             raise InputError("data.subset takes some of stored training images, and data.fresh stores none: set data.train instead")
+        if FAMILIES[self.train.task] != "classification" and any(one.preprocess.columns for one in self.single()):
+            raise InputError(f"preprocess.columns are for classifiers, and train.task is {self.train.task}: leave them out")
         if self.data.leak and self.data.fresh:
             raise InputError("data.leak adds test images to stored training images, and data.fresh stores none: leave one out")
+        if "cutmix" in self.train.augment and any(one.preprocess.columns for one in self.single()):
+            raise InputError(
+                "cutmix pastes one image into another, whose columns then belong to neither: leave it out of train.augment"
+            )
         if self.as_published and not self.published:
             raise InputError(f"recipe {self.name!r} has no published settings that differ from its own: leave as_published out")
         if self.published:
@@ -173,8 +190,8 @@ class Recipe(Strict):
         few = {"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)}
         if self.train.precision == "auto":  # to measure which is faster would take longer than the training
             few["precision"] = "float32"
-        train = self.train.model_copy(update=few)
-        return self.model_copy(update={"data": data, "train": train})
+        sections = {name: section.tiny() for name in type(self).model_fields if hasattr(section := getattr(self, name), "tiny")}
+        return self.model_copy(update={"data": data, "train": self.train.model_copy(update=few)} | sections)
 
     @property
     def needs_fit(self) -> bool:

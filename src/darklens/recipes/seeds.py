@@ -23,7 +23,7 @@ from darklens.recipes.schema import Recipe
 from darklens.runs import RECIPE, SEEDS, Run
 from darklens.train.distributed import Team, connect
 
-HEADLINES = ("accuracy", "auc_macro", "average_precision", "loss", "ece")
+HEADLINES = ("accuracy", "auc_macro", "average_precision", "loss", "ece", "gain_db", "psnr", "ssim")
 LOW_IS_GOOD = ("loss", "ece")
 MOST = 1000
 

@@ -17,11 +17,16 @@ from darklens.fit.request import Request
 from darklens.recipes.schema import SPLITS, DataConfig, Recipe
 from darklens.simulate import configured, simulate
 from darklens.train.classification import Classification
+from darklens.train.columns import refuse_leaks
 from darklens.train.config import Preprocess
 from darklens.train.fresh import FreshImages
 from darklens.train.image_set import ImageSet
 from darklens.train.imbalance import Imbalance, imbalance_of
+from darklens.train.task import Images, Task
 
+UNLABELLED = "unlabelled"
+"""Class of images without a label, in the sets of tasks that learn `WITHOUT_LABELS`."""
+WITHOUT_LABELS = ("masked-autoencoder", "joint-embedding")
 ALIASES = {"val": "validation", "valid": "validation"}
 Log = Callable[[str], None]
 
@@ -30,10 +35,10 @@ Log = Callable[[str], None]
 class Splits:
     """Three sets that share no image (but for a leak that is asked for), and their data card."""
 
-    task: Classification
-    train: ImageSet
-    validation: ImageSet
-    test: ImageSet
+    task: Task
+    train: Images
+    validation: Images
+    test: Images
     card: dict
     plan: Plan | None = None
 
@@ -51,16 +56,17 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int
     Raises:
         InputError: the data are not what the recipe needs.
     """
-    parts = _simulated(recipe.data, folder, log, progress, device) if recipe.data.preset else _read(recipe.data, folder, log)
-    if recipe.data.subset:
-        parts["train"] = _subset(*parts["train"], recipe.data)
+    parts = tables(recipe, folder, log, progress, device)
     first = parts["test"][0] if recipe.data.fresh else parts["train"][0]
     task = _task(recipe, first)
     unseen = not recipe.data.leak and all(one.preprocess.input in ("residual", "evidence") for one in recipe.single())
+    beside = list(dict.fromkeys(name for one in recipe.single() for name in one.preprocess.columns))
     sets = {
-        name: ImageSet.from_table(table, task, rows=rows, stored=unseen and name == "train")
+        name: ImageSet.from_table(table, task, rows=rows, stored=unseen and name == "train", columns=beside)
         for name, (table, rows) in parts.items()
     }
+    learned = sets["validation" if recipe.data.fresh else "train"]
+    refuse_leaks(learned.columns, learned.labels, task.classes)
     plan = _plan(recipe, first) if recipe.needs_fit else None
     for settings in [one.preprocess for one in recipe.single() if one.preprocess.input != "image"]:
         for name, images in sets.items():
@@ -70,15 +76,29 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int
         drawn = configured(recipe.data.preset, **recipe.data.options_of("train"))
         sets["train"] = FreshImages(drawn, recipe.data.seed, recipe.data.train, task, plan)
         log(f"train: new images of {recipe.data.preset} every epoch, {recipe.data.train} at a time, seed {recipe.data.seed}")
-    sets["train"], removed = _without_copies(sets)
+    sets["train"], removed = without_copies(sets)
     if removed:
         log(f"{removed} training images are copies of validation or test images and were left out")
     task = replace(task, imbalance=_imbalance(recipe, sets))
     if recipe.data.leak:
         sets["train"] = sets["train"].joined(sets["test"])
         log(_leaked(len(sets["test"])))
-    card = _card(recipe.data, first, {name: (parts[name][0] if name in parts else None, sets[name]) for name in SPLITS}, removed)
+    described = {name: (parts[name][0] if name in parts else None, sets[name]) for name in SPLITS}
+    card = data_card(recipe.data, first, described, removed)
     return Splits(task, sets["train"], sets["validation"], sets["test"], card, plan)
+
+
+def tables(
+    recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int, int], None], device: str = "cpu"
+) -> dict[str, tuple[Table, np.ndarray]]:
+    """Return split -> table and the rows of it that belong to the split; arguments as of `prepare`.
+
+    Training images that are drawn while training have no table.
+    """
+    parts = _simulated(recipe.data, folder, log, progress, device) if recipe.data.preset else _read(recipe.data, folder, log)
+    if recipe.data.subset:
+        parts["train"] = _subset(*parts["train"], recipe.data)
+    return parts
 
 
 def _plan(recipe: Recipe, table: Table) -> Plan:
@@ -115,6 +135,8 @@ def _task(recipe: Recipe, table: Table) -> Classification:
     found = [recipe.data.group.get(name, name) for name in table.classes]
     classes = recipe.data.classes or list(dict.fromkeys(found))
     settings = recipe.train
+    if settings.task in WITHOUT_LABELS:
+        return Classification((*classes, UNLABELLED), {**recipe.data.group, None: UNLABELLED})
     return Classification(
         tuple(classes), dict(recipe.data.group), settings.label_smoothing, settings.auxiliary, settings.task == "binary"
     )
@@ -122,6 +144,8 @@ def _task(recipe: Recipe, table: Table) -> Classification:
 
 def _imbalance(recipe: Recipe, sets: Mapping[str, ImageSet | FreshImages]) -> Imbalance | None:
     """Return how unequal classes are learned, and refuse sets that lack a class that somebody has to learn or to judge."""
+    if recipe.train.task in WITHOUT_LABELS:
+        return None
     kind, missing = recipe.train.imbalance, [name for name, n in sets["validation"].counts.items() if not n]
     if recipe.data.fresh and kind == "balanced-sampling":
         raise InputError(
@@ -221,12 +245,12 @@ def _hashes(images: ImageSet) -> list[str]:
     return [content_hash(image) for image in images.images]
 
 
-def _without_copies(sets: dict[str, ImageSet]) -> tuple[ImageSet, int]:
+def without_copies(sets: dict[str, Images]) -> tuple[Images, int]:
     """Drop training images that validation or test hold too; refuse validation images that the test set holds.
 
     Fresh training images have a seed of their own and cannot be hashed before they are drawn.
     """
-    hashes = {name: _hashes(images) for name, images in sets.items() if isinstance(images, ImageSet)}
+    hashes = {name: _hashes(images) for name, images in sets.items() if not isinstance(images, FreshImages)}
     shared = set(hashes["validation"]) & set(hashes["test"])
     if shared:
         raise InputError(f"{len(shared)} images stand both in validation and in test: split again with darklens import --split")
@@ -248,9 +272,17 @@ def _leaked(n: int) -> str:
     return f"LEAKED on purpose: all {n} test images are trained on as well, so the test figures say nothing about other images"
 
 
-def _card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, ImageSet]], removed: int) -> dict:
+def data_card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, Images]], removed: int) -> dict:
+    """Return the data card: what the images are, how many of each class, where from, and how to make them again.
+
+    Args:
+        data: the recipe's section.
+        table: one of the tables, whose manifest speaks for all.
+        parts: split -> its table, None where nothing is stored, and its set, with `counts` and `classes`.
+        removed: copies that were taken out of the training images.
+    """
     manifest = table.manifest
-    kept = ("summary", "notes", "instrument", "cosmology", "pixel_scale", "flux_unit", "preset")
+    kept = ("summary", "notes", "instrument", "cosmology", "pixel_scale", "flux_unit", "band_names", "preset")
     splits = {
         name: {
             "rows": len(images),

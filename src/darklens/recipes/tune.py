@@ -30,6 +30,7 @@ from darklens.errors import InputError, WorkError
 from darklens.files import write_atomic
 from darklens.models import architecture
 from darklens.recipes.execute import Log, Progress, silent, train_network
+from darklens.recipes.experiments import only_classification
 from darklens.recipes.schema import Recipe, validate
 from darklens.recipes.splits import Splits, prepare
 from darklens.runs import Run
@@ -98,6 +99,7 @@ def space_of(recipe: Recipe) -> dict[str, Value]:
     Raises:
         InputError: several networks, a setting that cannot be searched, or values that it does not take.
     """
+    only_classification(recipe, "darklens tune")
     if recipe.also:
         raise InputError(f"recipe {recipe.name!r} has several networks: tune one at a time, with --set also=[]")
     space: dict[str, Value] = dict(recipe.tune)

@@ -74,7 +74,7 @@ def _details(run: Run) -> Section:
     return Section(
         "Model",
         (
-            question("What is it?", f"{about}. It sees {SEEN[model['preprocess']['input']]}, and gives calibrated probabilities."),
+            question("What is it?", f"{about}. It sees {_seen(model)}, and gives calibrated probabilities."),
             question(
                 "Which architecture?",
                 ": ".join(filter(None, (model["name"], summaries().get(model["name"])))),
@@ -155,8 +155,14 @@ def _training(run: Run, called: str) -> Section:
     )
 
 
+def _seen(model: Mapping[str, Any]) -> str:
+    columns = model.get("columns") or {}
+    known = ", ".join(f"{name} ({scale['mean']:.4g} ± {scale['std']:.2g} in training)" for name, scale in columns.items())
+    return SEEN[model["preprocess"]["input"]] + (f", and beside it numbers of a table: {known}" if known else "")
+
+
 def _preprocessing(model: Mapping[str, Any]) -> str:
-    settings, sees = model["preprocess"], SEEN[model["preprocess"]["input"]]
+    settings, sees = model["preprocess"], _seen(model)
     steps = [sees[0].upper() + sees[1:]]
     steps += [f"of it the central {settings['crop']} × {settings['crop']} pixels"] if settings.get("crop") else []
     steps += [f"in blocks of {settings['bin']} × {settings['bin']}"] if settings.get("bin", 1) > 1 else []
@@ -273,6 +279,9 @@ def _limits(run: Run) -> Iterator[str]:
         yield f"Simulated images of one preset ({data['preset']}) and one instrument ({seen}): its figures hold for such images."
     if model.get("pixel_scale"):
         yield f'One pixel scale, {model["pixel_scale"]:g}" a pixel: the network cannot tell another from it.'
+    if model.get("columns"):
+        names = ", ".join(model["columns"])
+        yield f"What it says rests on {names} as well: numbers that were measured otherwise than those of its training mislead it."
     if model.get("fit"):
         known = "PSF and noise are taken as known when the smooth lens is fitted"
         yield f"{known}: wrong ones, or a lens outside the family, leave residuals that read as substructure."

@@ -69,7 +69,7 @@ def render_report(
     for run in runs:
         if run.metrics is None:
             raise InputError(f"{run.path} has no metrics yet: continue it with darklens train --resume {run.path}")
-    views = [_view(run, name) for run, name in zip(runs, _names(runs), strict=True)]
+    views = [view_of(run, name) for run, name in zip(runs, names_of(runs), strict=True)]
     page = environment().get_template("report.html").render(
         title=title,
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -112,7 +112,7 @@ def environment() -> jinja2.Environment:
     return found
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def names_of(runs: Sequence[Run]) -> list[str]:
     """Name runs by their folders, with as much of the path as it takes to tell them apart."""
     paths = [run.path.resolve() for run in runs]
     short = [run.name if run.shipped else path.name for run, path in zip(runs, paths, strict=True)]
@@ -122,7 +122,8 @@ def _names(runs: Sequence[Run]) -> list[str]:
     return [str(path.relative_to(common)) for path in paths]
 
 
-def _view(run: Run, name: str) -> dict[str, Any]:
+def view_of(run: Run, name: str) -> dict[str, Any]:
+    """Return what a page says of a run."""
     recipe = {key: value for key, value in run.recipe.items() if key != "also"}
     pictures = _pictures(run)
     return {
@@ -192,7 +193,7 @@ def _cards(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "runs": [view["name"]],
                     "data": data,
                     "what": data.get("summary") or data.get("source") or "origin not recorded",
-                    "questions": _questions(data),
+                    "questions": questions_of(data),
                     "splits": data.get("splits") or {},
                     "classes": data.get("classes") or view["metrics"]["classes"],
                     "examples": view["examples"],
@@ -201,7 +202,7 @@ def _cards(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return cards
 
 
-def _questions(data: dict[str, Any]) -> list[tuple[str, str]]:
+def questions_of(data: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the fixed questions of the data card (Gebru et al. 2021) with their answers; none is left out."""
     shape, instrument, cosmology = (data.get(key) or {} for key in ("shape", "instrument", "cosmology"))
     split_rows = {name: split["rows"] for name, split in (data.get("splits") or {}).items()}

@@ -3,7 +3,8 @@
 from darklens.simulate.artefacts import Artefact, CorrelatedNoise, CosmicRays
 from darklens.simulate.bands import Band, bands_of
 from darklens.simulate.instruments import INSTRUMENTS, Instrument, instrument
-from darklens.simulate.options import configured
+from darklens.simulate.options import configured, options_of_split
+from darklens.simulate.pairs import PAIRS, PairPreset, simulate_pairs
 from darklens.simulate.populations import CommonTest, DeepLenseSim, LineOfSight, Perturber, Population, Subhalos
 from darklens.simulate.presets import PRESETS, Preset, preset
 from darklens.simulate.psf import PSF, GaussianPSF, TabulatedPSF
@@ -14,6 +15,7 @@ from darklens.simulate.write import simulate
 
 __all__ = [
     "INSTRUMENTS",
+    "PAIRS",
     "PRESETS",
     "PSF",
     "Artefact",
@@ -25,6 +27,7 @@ __all__ = [
     "GaussianPSF",
     "Instrument",
     "LineOfSight",
+    "PairPreset",
     "Perturber",
     "Population",
     "Preset",
@@ -34,9 +37,11 @@ __all__ = [
     "bands_of",
     "configured",
     "instrument",
+    "options_of_split",
     "pixel_grid",
     "preset",
     "render",
     "row_generator",
     "simulate",
+    "simulate_pairs",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from darklens.errors import InputError
 from darklens.simulate.artefacts import Artefact, CorrelatedNoise, CosmicRays
@@ -70,3 +72,19 @@ def configured(
     chosen = chosen if difficulty is None else chosen.with_difficulty(difficulty)
     chosen = chosen if galaxies is None else chosen.with_galaxies(galaxies, galaxies_part)
     return replace(chosen.with_artefacts(*artefacts), supersampling=supersampling, lens_light=lens_light and chosen.lens_light)
+
+
+def options_of_split(split: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a split of an experiment asks of its preset beyond the name, as `configured` takes it.
+
+    Args:
+        split: train, validation or test.
+        data: the `data` section of a recipe, as plain data: rows by split, `positives` likewise, `difficulty`, `galaxies`, and the
+            `fractions` of the three splits.
+    """
+    positives, galaxies = data.get("positives"), data.get("galaxies")
+    share = None if positives is None else Fraction(positives[split], data[split])
+    found = {"positives": share, "difficulty": data.get("difficulty"), "galaxies": galaxies}
+    if galaxies is not None:  # no galaxy stands in two splits
+        found["galaxies_part"] = (split, dict(zip(("train", "validation", "test"), data["fractions"], strict=True)))
+    return {k: v for k, v in found.items() if v is not None}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor
 from darklens.data import Record, resize_image
 from darklens.errors import InputError
 from darklens.runs import Evaluation
+from darklens.train.columns import stacked, values_of, with_planes
 from darklens.train.image_set import ImageSet
 from darklens.train.novelty import Unusual
-from darklens.train.preprocess import check
+from darklens.train.preprocess import check, check_bands
 
 BATCH = 256
 
@@ -51,6 +53,8 @@ class Judge(ABC):
     Attributes:
         classes: names in the order of the probabilities.
         shape: `(bands, H, W)` of the images it takes.
+        bands: names of the bands, where those of the training images are known.
+        columns: numbers that it sees beside an image, by name; their planes stand behind the bands.
         coverage: wanted of its conformal sets.
         held_out: calibrated probabilities `(n, k)` and class indices of the validation images; None where they were not kept.
         prior: class -> fraction that the probabilities hold for, that of the training images; None where it is not known.
@@ -58,13 +62,15 @@ class Judge(ABC):
 
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
+    bands: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     coverage: float
     held_out: tuple[np.ndarray, np.ndarray] | None
     prior: dict[str, float] | None
 
     @abstractmethod
     def answers(self, images: np.ndarray) -> Answers:
-        """Return what it says of checked images `(n, bands, H, W)`."""
+        """Return what it says of checked images `(n, bands, H, W)`, with the planes of its columns (`with_planes`)."""
 
     @abstractmethod
     def answers_of(self, images: ImageSet) -> Answers:
@@ -82,13 +88,18 @@ class Judge(ABC):
     def evaluation(self, name: str) -> Evaluation:
         """Return the folder of an evaluation on other data."""
 
-    def probabilities(self, images: np.ndarray | Tensor) -> np.ndarray:
+    def probabilities(self, images: np.ndarray | Tensor, columns: Mapping[str, Any] | None = None) -> np.ndarray:
         """Return `(n, k)` calibrated class probabilities of images `(n, bands, H, W)`, `(n, H, W)` with one band, or one image.
 
+        Args:
+            images: the images.
+            columns: column -> n numbers, NaN where unknown, for a model that sees columns beside the images.
+
         Raises:
-            InputError: rank, bands, size or values that do not fit.
+            InputError: rank, bands, size, values or columns that do not fit.
         """
-        return self.answers(self.checked(images)).probabilities
+        checked = self.checked(images)
+        return self.answers(with_planes(checked, stacked(columns or {}, self.columns, len(checked)))).probabilities
 
     def checked(self, images: np.ndarray | Tensor) -> np.ndarray:
         """Return images `(n, bands, H, W)` as `probabilities` takes them, float32.
@@ -108,7 +119,7 @@ class Judge(ABC):
         """Judge a stream of records, batch by batch; memory stays flat.
 
         Args:
-            records: images with names.
+            records: images with names, and with what the columns hold as their truth (`darklens.train.columns.completed`).
             resize: accept other sizes by resampling.
             on_skip: called with (name, reason) of an image that does not fit; None raises the reason instead.
 
@@ -118,18 +129,21 @@ class Judge(ABC):
         stream = iter(records)
         while batch := list(islice(stream, BATCH)):
             fitting: list[Record] = []
-            images = []
+            images, beside = [], []
             for record in batch:
                 try:
+                    check_bands(record.metadata.get("bands"), self.bands, record.source or record.id)
                     image = resize_image(record.image, self.shape[1:]) if resize else record.image
-                    images.append(check(image, self.shape, record.source or record.id))
+                    image, known = check(image, self.shape, record.source or record.id), values_of(record, self.columns)
+                    images.append(image)
+                    beside.append(known)
                     fitting.append(record)
                 except InputError as error:
                     if on_skip is None:
                         raise
                     on_skip(record.id, str(error))
             if fitting:
-                yield fitting, self.answers(np.stack(images))
+                yield fitting, self.answers(with_planes(np.stack(images), np.array(beside)))
 
     def predict(
         self, records: Iterable[Record], *, resize: bool = False, on_skip: Callable[[str, str], None] | None = None

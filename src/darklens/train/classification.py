@@ -1,13 +1,13 @@
 """The task of telling classes apart: which substructure, or whether there is any.
 
-A task is `loss` and `predict`, the same code in training, validation, test and serving; this one also turns a table's label
+A task (`darklens.train.task`) is the same code in training, validation, test and serving; this one also turns a table's label
 names into class indices. The next task is a file beside this one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from darklens.errors import InputError, unknown
+from darklens.train.augment import augmented
+from darklens.train.config import TrainConfig
 from darklens.train.imbalance import Imbalance
+
+if TYPE_CHECKING:
+    from darklens.train.loop import Training
 
 
 class Labelled(Protocol):
@@ -55,10 +60,16 @@ class Classification:
     def __post_init__(self) -> None:
         if self.single_logit and len(self.classes) != 2:
             raise InputError(
-                f"task binary has {len(self.classes)} classes ({', '.join(self.classes)}): group them into 2 with data.group"
+                f"task binary needs 2 classes and the images have {len(self.classes)} ({', '.join(self.classes)}): add images of "
+                "another class, or group several into 2 with data.group"
             )
         if self.imbalance and not self.offsets:
             object.__setattr__(self, "offsets", self.imbalance.offsets)
+
+    @property
+    def kind(self) -> str:
+        """As `train.task` of a recipe."""
+        return "binary" if self.single_logit else "classification"
 
     @property
     def outputs(self) -> int:
@@ -96,6 +107,18 @@ class Classification:
         if self.imbalance and self.imbalance.kind == "balanced-sampling":
             return self.imbalance.order(images.labels, generator)
         return torch.randperm(len(images), generator=generator).numpy()
+
+    def augment(
+        self, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator, share: tuple[slice, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return images and labels as the recipe wants them augmented; see `darklens.train.augment.augmented`."""
+        return augmented(inputs, targets, len(self.classes), config, generator, share)
+
+    def judge(self, training: Training, images: Labelled) -> dict[str, float]:
+        """Return the cross-entropy without smoothing or weights, and the accuracy, of the judged weights."""
+        logits, labels = torch.from_numpy(training.answers(images)), torch.from_numpy(images.labels)
+        accuracy = (logits.argmax(1) == labels).double().mean()
+        return {"val_loss": float(functional.cross_entropy(logits, labels)), "val_accuracy": float(accuracy)}
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Return the training loss of a batch; labels are class indices `(B,)`, or probabilities `(B, k)` of mixed images."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 
 class Strict(BaseModel):
@@ -36,6 +36,15 @@ class Preprocess(Strict):
     """Side of the central square that is kept, in pixels of the image."""
     bin: int = Field(1, ge=1, le=16)
     """Side of the blocks of pixels that are averaged after the crop."""
+    columns: list[str] = Field(default_factory=list)
+    """Columns of numbers in the table that the network sees beside the image, as measured: magnitudes, colours, the seeing."""
+
+    @field_validator("columns")
+    @classmethod
+    def _once_each(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError("name each column once")
+        return names
 
     @property
     def view(self) -> str:
@@ -49,7 +58,9 @@ Augmentation = Literal["dihedral", "rotate90", "flip", "rotate", "shift", "colou
 class TrainConfig(Strict):
     """Optimisation settings."""
 
-    task: Literal["classification", "binary"] = "classification"
+    task: Literal["classification", "binary", "super-resolution", "generation", "masked-autoencoder", "joint-embedding"] = (
+        "classification"
+    )
     epochs: int = Field(10, ge=1, le=100_000)
     batch_size: int = Field(64, ge=1)
     """Images of one step of the optimiser, on all devices together."""

@@ -67,6 +67,11 @@ class Deciding(Judge):
         return value
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Numbers that it sees beside an image, by name."""
+        return self.judge.columns
+
+    @property
     def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Probabilities of the validation images for this class ratio, and their class indices."""
         kept = self.judge.held_out

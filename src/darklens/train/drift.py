@@ -11,6 +11,7 @@ import numpy as np
 from darklens.data import MANIFEST, Record, Table, read, resize_image
 from darklens.errors import InputError
 from darklens.evaluate.drift import Sample
+from darklens.train.columns import refuse_columns
 from darklens.train.predictor import Predictor
 from darklens.train.preprocess import check
 
@@ -72,6 +73,7 @@ def judged(name: str, records: list[Record], predictor: Predictor | None = None,
     images = [record.image for record in records]
     if predictor is None:
         return Sample(name, images)
+    refuse_columns(predictor.columns, "a drift report")
     size = predictor.shape[1:]
     parts: dict[str, list[Any]] = {"features": [], "probabilities": [], "unusual": []}
     for first in range(0, len(images), BATCH):

@@ -30,7 +30,7 @@ class Ensemble(Judge):
     """Predictors that answer as one.
 
     Args:
-        members: two or more, with the same classes, in the same order, and the same image shape.
+        members: two or more, with the same classes, in the same order, the same image shape and the same columns.
 
     Raises:
         InputError: fewer than two, or members that do not fit together.
@@ -41,17 +41,27 @@ class Ensemble(Judge):
             raise InputError(f"{len(members)} run given: an ensemble needs at least 2")
         self.members = list(members)
         first = self.members[0]
-        for what in ("classes", "shape"):
+        for what in ("classes", "shape", "columns"):
             for other in self.members[1:]:
                 a, b = getattr(first, what), getattr(other, what)
                 if a != b:
-                    remedy = "give runs that share classes and shape"
+                    remedy = f"give runs that share {what}"
                     raise InputError(f"{first.run.path} has {what} {_said(a)} and {other.run.path} {_said(b)}: {remedy}")
         self.classes, self.shape, self.task = first.classes, first.shape, first.task
         self.coverage = first.coverage
         self.temperature, self.threshold, self.held_out = 1.0, None, None
         self.prior = first.prior if all(m.prior == first.prior for m in self.members) else None
         self._calibrate()
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands, as the first member knows them."""
+        return self.members[0].bands
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Numbers that all members see beside an image, by name."""
+        return self.members[0].columns
 
     def _calibrate(self) -> None:
         """Fit temperature and threshold of the mean on the validation images that all members share, if they do."""
@@ -80,7 +90,7 @@ class Ensemble(Judge):
 
     def answers_of(self, images: ImageSet) -> Answers:
         """Return what the members say together of a set."""
-        if images.fitted:
+        if images.fitted or self.columns:
             return self._together([member.answers_of(images) for member in self.members])
         return self.answers(self.checked(images.images))
 
@@ -141,4 +151,6 @@ def _entropy(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _said(value: tuple[Any, ...]) -> str:
+    if not value:
+        return "none"
     return ", ".join(map(str, value)) if isinstance(value[0], str) else "x".join(map(str, value))

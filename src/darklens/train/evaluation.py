@@ -21,12 +21,13 @@ from darklens.evaluate.rare_figures import save_rare_figures
 from darklens.models import first_convolution
 from darklens.runs import Evaluation
 from darklens.train.answers import Answers, Judge, softmax
+from darklens.train.columns import completed, values_of
 from darklens.train.fresh import FreshImages
 from darklens.train.held_out import save_held_out
 from darklens.train.image_set import ImageSet
 from darklens.train.novelty import RATE, Novelty
 from darklens.train.predictor import Predictor
-from darklens.train.preprocess import check, prepare
+from darklens.train.preprocess import check, check_bands, prepare
 from darklens.train.searching import chosen_thresholds, search_metrics
 
 FEWEST = 5
@@ -196,8 +197,9 @@ def _labelled(
 ) -> tuple[ImageSet, dict[str, Any]]:
     skip = on_skip or _refuse
     task = predictor.task.with_group(group)
-    ids, labels, pixels, truth = [], [], [], []
-    for record in read(path, **options, on_skip=lambda where, why: skip(str(where), why)):
+    ids, labels, pixels, truth, beside = [], [], [], [], []
+    records = read(path, **options, on_skip=lambda where, why: skip(str(where), why))
+    for record in completed(records, path, predictor.columns):
         if split is not None and record.split != split:
             continue
         if record.label is None:
@@ -205,11 +207,14 @@ def _labelled(
             continue
         label = task.encode(np.array([record.label], dtype=object))[0]  # an unknown class ends the evaluation
         try:
+            check_bands(record.metadata.get("bands"), predictor.bands, record.source or record.id)
             image = resize_image(record.image, predictor.shape[1:]) if resize else record.image
-            pixels.append(check(image, predictor.shape, record.source or record.id))
+            image, numbers = check(image, predictor.shape, record.source or record.id), values_of(record, predictor.columns)
         except InputError as error:
             skip(record.id, str(error))
             continue
+        pixels.append(image)
+        beside.append(numbers)
         ids.append(record.id)
         labels.append(label)
         truth.append(record.truth)
@@ -218,7 +223,8 @@ def _labelled(
         needed = f"it needs {_size(predictor.shape)} images in one folder per class"
         raise InputError(f"{path} has no labelled image that fits the model{wanted}: {needed}")
     known = {name: np.array([t.get(name, np.nan) for t in truth]) for name in AGAINST if any(name in t for t in truth)}
-    images = ImageSet(np.stack(pixels), np.array(labels), np.array(ids, dtype=object), task.classes, truth=known)
+    columns = dict(zip(predictor.columns, np.array(beside, np.float32).T, strict=True))
+    images = ImageSet(np.stack(pixels), np.array(labels), np.array(ids, dtype=object), task.classes, truth=known, columns=columns)
     return images, _card(path, images, split, group)
 
 

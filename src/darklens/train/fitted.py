@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from darklens.fit import Plan, SmoothFit
+from darklens.train.columns import apart, with_planes
 from darklens.train.config import Preprocess
 
 
@@ -12,7 +13,7 @@ def network_inputs(images: np.ndarray, plan: Plan | None, settings: Preprocess) 
     """Fit what has to be fitted.
 
     Args:
-        images: `(n, bands, H, W)`.
+        images: `(n, bands, H, W)`, with the planes of columns behind the bands where the network sees any.
         plan: how to fit; not used for networks that see images.
         settings: says what the network sees.
 
@@ -21,8 +22,11 @@ def network_inputs(images: np.ndarray, plan: Plan | None, settings: Preprocess) 
     """
     if settings.input == "image":
         return images, None
+    images, columns = apart(images, len(settings.columns))
     fit = plan.fit(images[:, :1])
     if settings.input == "evidence":
-        return plan.evidence(images[:, :1], fit, crop=settings.crop, bin=settings.bin), fit
-    residuals = fit.residual[:, None].astype(np.float32)
-    return (residuals if settings.input == "residual" else np.concatenate([residuals, images], axis=1)), fit
+        seen = plan.evidence(images[:, :1], fit, crop=settings.crop, bin=settings.bin)
+    else:
+        residuals = fit.residual[:, None].astype(np.float32)
+        seen = residuals if settings.input == "residual" else np.concatenate([residuals, images], axis=1)
+    return with_planes(seen, columns), fit

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from darklens.fit import Plan
 from darklens.simulate import Preset
 from darklens.train.classification import Classification
+from darklens.train.columns import stacked, with_planes
 from darklens.train.config import Preprocess
 from darklens.train.fitted import network_inputs
 
@@ -45,6 +47,7 @@ class FreshImages:
     task: Classification
     plan: Plan | None = None
     settings: Preprocess = field(default_factory=Preprocess)
+    ahead: ClassVar[int] = AHEAD
 
     def __len__(self) -> int:
         return self.size
@@ -52,7 +55,7 @@ class FreshImages:
     @property
     def shape(self) -> tuple[int, int, int]:
         """`(bands, H, W)`."""
-        return tuple(self.draw(0, 1)[0].shape[1:])
+        return self.preset.image_shape
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,10 +73,11 @@ class FreshImages:
         return replace(self, settings=settings)
 
     def draw(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return images `(count, bands, H, W)` and class indices of rows from `first` on."""
+        """Return images `(count, bands, H, W)` and class indices of rows from `first` on; columns stand behind the bands."""
         scene = self.preset.draw(count, self.seed, first)
-        images, _ = self.preset.images(scene)
-        return images, self.task.encode(np.array(scene.labels, dtype=object))
+        images, truth = self.preset.images(scene)
+        columns = stacked({name: truth[name] for name in self.settings.columns}, self.settings.columns, count)
+        return with_planes(images, columns), self.task.encode(np.array(scene.labels, dtype=object))
 
     def inputs(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what the network sees of these rows (before `prepare`), and class indices."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from darklens.data import Table
 from darklens.errors import InputError
 from darklens.evaluate.completeness import AGAINST
 from darklens.train.classification import Classification
+from darklens.train.columns import taken_from, with_planes
 from darklens.train.config import Preprocess
 
 
@@ -56,6 +57,8 @@ class ImageSet:
             reduced chi^2 `(n,)` as "chi2".
         view: what `batch` gives, as `Preprocess.view` names it.
         truth: column -> `(n,)`, what a test looks at afterwards; NaN where unknown.
+        columns: column -> `(n,)` float32, what a network may see beside the images; NaN where unknown.
+        beside: those of the columns that `batch` gives, as `Preprocess.columns` names them.
     """
 
     images: np.ndarray | StoredImages
@@ -65,6 +68,8 @@ class ImageSet:
     fitted: Mapping[str, np.ndarray] = field(default_factory=dict)
     view: str = "image"
     truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,7 +90,11 @@ class ImageSet:
         return images.to(device, non_blocking=True), torch.from_numpy(self.labels[index]).to(device)
 
     def inputs(self, index: np.ndarray | slice) -> np.ndarray:
-        """Return what a network sees, before `prepare`: images, what was fitted, or residuals before images."""
+        """Return what a network sees, before `prepare`: images, what was fitted, or residuals before images; then its columns."""
+        seen = self._viewed(index)
+        return with_planes(seen, np.stack([self.columns[name][index] for name in self.beside], 1)) if self.beside else seen
+
+    def _viewed(self, index: np.ndarray | slice) -> np.ndarray:
         if self.view == "image":
             return self.images[index]
         if self.view == "both":
@@ -106,7 +115,7 @@ class ImageSet:
 
     def seen_as(self, settings: Preprocess) -> ImageSet:
         """Return the same set for a network with these settings."""
-        return replace(self, view=settings.view)
+        return replace(self, view=settings.view, beside=tuple(settings.columns))
 
     def has(self, settings: Preprocess) -> bool:
         """Whether everything that a network with these settings sees is there, without another fit."""
@@ -121,6 +130,7 @@ class ImageSet:
         rows: np.ndarray | None = None,
         cache: Path | None = None,
         stored: bool = False,
+        columns: Sequence[str] = (),
     ) -> ImageSet:
         """Take the labelled rows of a table.
 
@@ -130,9 +140,10 @@ class ImageSet:
             rows: only these rows; None takes all.
             cache: folder for a memory map, should the images not fit into memory.
             stored: leave the images on disk, for networks that do not see them.
+            columns: what networks see beside the images.
 
         Raises:
-            InputError: no rows, rows without a label, or a label that the task does not know.
+            InputError: no rows, rows without a label, a label that the task does not know, or a column that is not there.
         """
         part = table if rows is None or len(rows) == len(table) else table.select(rows=rows)
         labels = task.encode(part.labels)
@@ -140,14 +151,15 @@ class ImageSet:
             raise InputError(f"{int((labels < 0).sum())} of {len(part)} images have no label: put them into one folder per class")
         images = StoredImages(part) if stored else part.image_array(cache=cache)
         truth = {name: part.column(name) for name in AGAINST if name in part.columns}
-        return cls(images, labels, part.ids, task.classes, truth=truth)
+        return cls(images, labels, part.ids, task.classes, truth=truth, columns=taken_from(part, columns))
 
     def take(self, index: np.ndarray) -> ImageSet:
         """Return the images at these positions."""
         fitted = {view: array[index] for view, array in self.fitted.items()}
         images = self.images.take(index) if isinstance(self.images, StoredImages) else self.images[index]
-        truth = {name: values[index] for name, values in self.truth.items()}
-        return replace(self, images=images, labels=self.labels[index], ids=self.ids[index], fitted=fitted, truth=truth)
+        truth, columns = ({name: values[index] for name, values in known.items()} for known in (self.truth, self.columns))
+        known = {"fitted": fitted, "truth": truth, "columns": columns}
+        return replace(self, images=images, labels=self.labels[index], ids=self.ids[index], **known)
 
     def joined(self, other: ImageSet) -> ImageSet:
         """Return both sets, images in memory, as one."""
@@ -155,5 +167,8 @@ class ImageSet:
         images, labels, ids = (
             np.concatenate([getattr(one, name) for one in (self, other)]) for name in ("images", "labels", "ids")
         )
-        truth = {name: np.concatenate([values, other.truth[name]]) for name, values in self.truth.items() if name in other.truth}
-        return replace(self, images=images, labels=labels, ids=ids, fitted=fitted, truth=truth)
+        truth, columns = (
+            {name: np.concatenate([values, others[name]]) for name, values in own.items() if name in others}
+            for own, others in ((self.truth, other.truth), (self.columns, other.columns))
+        )
+        return replace(self, images=images, labels=labels, ids=ids, fitted=fitted, truth=truth, columns=columns)

@@ -22,22 +22,23 @@ from torch import Tensor, nn
 from darklens.errors import WorkError
 from darklens.runs import LAST, WEIGHTS, Run
 from darklens.train import batch_size, budget, checkpoint, precision
-from darklens.train.augment import augmented
 from darklens.train.batch_norm import normalises
-from darklens.train.classification import Classification
 from darklens.train.config import Preprocess, TrainConfig
 from darklens.train.distributed import Team, connect
 from darklens.train.ema import MovingAverage
-from darklens.train.fresh import AHEAD, FreshImages
-from darklens.train.image_set import ImageSet
 from darklens.train.logits import EVALUATION_BATCH, predict_logits
 from darklens.train.optim import Schedule, match_memory_order, optimizer
-from darklens.train.preprocess import prepare
+from darklens.train.preprocess import bands_alone, prepare
 from darklens.train.seeds import seed_at
+from darklens.train.task import Images, Task
 
 STATE = "state/checkpoint.safetensors"
 Progress = Callable[[str, int, int], None]
 """Called with (phase, done, total)."""
+
+
+def _words(column: str) -> str:
+    return column.removeprefix("val_").replace("_", " ")
 
 
 class Training:
@@ -46,7 +47,7 @@ class Training:
     Args:
         run: where everything goes; a state found there is continued.
         model: the network.
-        task: what it is asked.
+        task: what it is asked, as `darklens.train.task` says.
         train: images to learn from.
         validation: images to judge on; never learned from.
         config: optimisation settings.
@@ -62,9 +63,9 @@ class Training:
         self,
         run: Run,
         model: nn.Module,
-        task: Classification,
-        train: ImageSet | FreshImages,
-        validation: ImageSet,
+        task: Task,
+        train: Images,
+        validation: Images,
         config: TrainConfig,
         preprocess: Preprocess,
         *,
@@ -78,6 +79,7 @@ class Training:
         self.start = time.perf_counter()
         self.run, self.task, self.train_set, self.validation_set = run, task, train, validation
         self.config, self.preprocess, self.log, self.progress = config, preprocess, log, progress
+        self.augment = bands_alone(task.augment, preprocess)
         self.team = team or connect(device)
         self.fabric, self.after_epoch, self.batch = self.team.fabric, after_epoch, min(config.batch_size, len(train))
         self.share = self.team.share(self.batch)
@@ -119,22 +121,26 @@ class Training:
     def _idle(self) -> list[nn.Parameter]:
         """Return the parameters that the loss does not feel: the others would wait for their gradients for ever."""
         trial = copy.deepcopy(self.raw)
-        images, labels = self._trial_batch(len(range(self.batch)[self.share]))
+        inputs, targets = self._trial_batch(len(range(self.batch)[self.share]))
         with torch.random.fork_rng():
-            self.task.loss(trial, images, labels).backward()
+            self._loss(trial, inputs, targets).backward()
         return [p for p, q in zip(self.raw.parameters(), trial.parameters(), strict=True) if p.requires_grad and q.grad is None]
 
     def _choose_format(self, model: nn.Module) -> str:
         if self.config.precision != "auto":
             return self.config.precision
         with torch.random.fork_rng():
-            chosen, sentence = precision.choose(model, self.task.loss, *self._trial_batch(self.batch))
+            chosen, sentence = precision.choose(model, self._loss, *self._trial_batch(self.batch))
         self.log(sentence)
         return precision.FORMATS[int(self.team.settle(precision.FORMATS.index(chosen)))]
 
+    def _loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        return sum(self.task.losses(model, inputs, targets))
+
     def _trial_batch(self, count: int) -> tuple[Tensor, Tensor]:
-        images, labels = self.train_set.batch(np.arange(count), self.fabric.device)
-        return prepare(images, self.preprocess), labels
+        inputs, targets = self.train_set.batch(np.arange(count), self.fabric.device)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        return self.augment(prepare(inputs, self.preprocess), targets, self.config, generator, (slice(None), count))
 
     def _kept_micro_batch(self) -> int | None:
         """Return what was decided before; a share that was computed whole is so on any number of processes."""
@@ -152,10 +158,10 @@ class Training:
         if on_processor and normalises(model):
             self.log(f"batches of {share} images are computed at once: the model normalises over its batch")
             return share
-        images, labels = self._trial_batch(share)
+        inputs, targets = self._trial_batch(share)
         with torch.random.fork_rng():
             chosen, sentence = (batch_size.fastest if on_processor else batch_size.largest_that_fits)(
-                lambda n: precision.time_step(model, self.task.loss, images[:n], labels[:n], self.format, 1), share
+                lambda n: precision.time_step(model, self._loss, inputs[:n], targets[:n], self.format, 1), share
             )
         self.log(sentence)
         return int(self.team.settle(chosen))
@@ -181,7 +187,7 @@ class Training:
     def _measure(self, model: nn.Module, budget_s: float) -> budget.Plan:
         """Train a copy of the model for a few steps, and see what fits into a budget."""
         self._set_up(copy.deepcopy(model))
-        warm_up = budget.WARM_UP + (AHEAD if isinstance(self.train_set, FreshImages) else 0)
+        warm_up = budget.WARM_UP + getattr(self.train_set, "ahead", 0)
         ticks = [time.perf_counter()]
 
         def enough(step: int) -> bool:
@@ -194,8 +200,8 @@ class Training:
         step_s = (timed[-1] - timed[0]) / (len(timed) - 1)
         few = self.validation_set.take(np.arange(min(len(self.validation_set), EVALUATION_BATCH)))
         before = time.perf_counter()
-        predict_logits(self.raw, self.task, few, self.preprocess, self.fabric.device)
-        judge_s = (time.perf_counter() - before) * len(self.validation_set) / len(few) / self.team.size
+        self.task.judge(self, few)
+        judge_s = (time.perf_counter() - before) * len(self.validation_set) / len(few)
         spent = time.perf_counter() - self.start
         numbers = (self.team.settle(value) for value in (spent, step_s, judge_s))
         plan = budget.cut(budget_s, *numbers, epochs=self.config.epochs, steps=self.steps)
@@ -229,14 +235,14 @@ class Training:
         self.waited = 0.0
         losses = self._learn(epoch)
         seconds = time.perf_counter() - start
-        loss, accuracy = self.judge(self.validation_set)
+        judged = self.task.judge(self, self.validation_set)
+        loss = judged["val_loss"]
         self.schedule.epoch(loss)
         row = {
             "epoch": epoch + 1,
             "lr": rate,
             "train_loss": losses,
-            "val_loss": loss,
-            "val_accuracy": accuracy,
+            **judged,
             "seconds": round(time.perf_counter() - start, 2),
             "waited_s": round(self.waited, 2),
             "images_per_s": round(self.steps * self.batch / seconds, 1),
@@ -246,12 +252,13 @@ class Training:
         better = self.state["best"] is None or loss < self.state["best"]["val_loss"]
         self.state["stale"] = 0 if better else self.state["stale"] + 1
         if better:
-            self.state["best"] = {"epoch": epoch + 1, "val_loss": loss, "val_accuracy": accuracy}
+            self.state["best"] = {"epoch": epoch + 1, **judged}
         if self.team.leads:
             self._save(better)
+        others = "".join(f", {_words(name)} {value:.4f}" for name, value in judged.items() if name != "val_loss")
         self.log(
-            f"epoch {epoch + 1}/{self.config.epochs}: training loss {losses:.4f}, validation loss {loss:.4f}, "
-            f"accuracy {accuracy:.4f}{' (best)' if better else ''}, {row['images_per_s']:.0f} images/s"
+            f"epoch {epoch + 1}/{self.config.epochs}: training loss {losses:.4f}, validation loss {loss:.4f}{others}"
+            f"{' (best)' if better else ''}, {row['images_per_s']:.0f} images/s"
         )
         return row
 
@@ -268,18 +275,18 @@ class Training:
             with closing(batches):
                 for step in range(self.steps):
                     start = time.perf_counter()
-                    images, labels = next(batches)
+                    inputs, targets = next(batches)
                     self.waited += time.perf_counter() - start
-                    total += self._step(images, labels, generator, epoch, step)
+                    total += self._step(inputs, targets, generator, epoch, step)
                     if enough(step):
                         break
                     self.progress(f"epoch {epoch + 1}/{self.config.epochs}", step + 1, self.steps)
         return float(total) / self.steps
 
-    def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator, epoch: int, step: int) -> Tensor:
-        images, share = prepare(images, self.preprocess), (self.share, self.batch)
-        images, labels = augmented(images, labels, len(self.task.classes), self.config, generator, share)
-        answers, physics = self.team.total(self._gradients(images, labels))
+    def _step(self, inputs: Tensor, targets: Tensor, generator: torch.Generator, epoch: int, step: int) -> Tensor:
+        inputs, share = prepare(inputs, self.preprocess), (self.share, self.batch)
+        inputs, targets = self.augment(inputs, targets, self.config, generator, share)
+        answers, physics = self.team.total(self._gradients(inputs, targets))
         if not math.isfinite(value := float(answers + physics)):
             self._diverged(value, epoch, step)
         if self.config.clip:
@@ -290,10 +297,10 @@ class Training:
             self.ema.update(self.raw)
         return answers
 
-    def _gradients(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return this process's part of the two mean losses of the batch, whose gradients are in the parameters then."""
         try:
-            return self._accumulate(images, labels)
+            return self._accumulate(inputs, targets)
         except (RuntimeError, MemoryError) as error:
             if not batch_size.out_of_memory(error):
                 raise
@@ -306,17 +313,17 @@ class Training:
         self.log(f"the memory does not hold that many images at once: going on with {self.micro_batch} at a time")
         if self.fabric.device.type == "cuda":
             torch.cuda.empty_cache()
-        return self._gradients(images, labels)
+        return self._gradients(inputs, targets)
 
-    def _accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _accumulate(self, inputs: Tensor, targets: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros(2, device=images.device)
-        parts = batch_size.parts(len(images), self.micro_batch, self.config.accumulate)
+        total = torch.zeros(2, device=inputs.device)
+        parts = batch_size.parts(len(inputs), self.micro_batch, self.config.accumulate)
         for part in parts:
-            weight = len(labels[part]) / self.batch
+            weight = len(targets[part]) / self.batch
             with self.fabric.no_backward_sync(self.model, enabled=part is not parts[-1]):
                 with precision.autocast(self.fabric.device.type, self.format):
-                    answers, physics = self.task.losses(self.model, images[part], labels[part])
+                    answers, physics = self.task.losses(self.model, inputs[part], targets[part])
                     loss = answers + physics + sum(0 * parameter.sum() for parameter in self.idle)
                 self.fabric.backward(loss * (weight * self.team.size))  # processes' gradients are averaged, and shares may differ
             total += weight * torch.stack([answers.detach(), physics.detach()])
@@ -332,18 +339,15 @@ class Training:
             f"the weights of epoch {self.state['epoch']} are kept in {self.run.path}"
         )
 
-    def judge(self, images: ImageSet) -> tuple[float, float]:
-        """Return loss and accuracy of the judged weights (the average where there is one)."""
-        logits = torch.from_numpy(self.logits(images))
-        labels = torch.from_numpy(images.labels)
-        return float(nn.functional.cross_entropy(logits, labels)), float((logits.argmax(1) == labels).double().mean())
+    def answers(self, images: Images) -> np.ndarray:
+        """Return `(n, k)` what the judged weights (the average where there is one) predict, from all processes."""
+        return self.measured(images, lambda model, own: predict_logits(model, self.task, own, self.preprocess, self.fabric.device))
 
-    def logits(self, images: ImageSet) -> np.ndarray:
-        """Return `(n, k)` logits of the judged weights."""
+    def measured(self, images: Images, measure: Callable[[nn.Module, Any], np.ndarray]) -> np.ndarray:
+        """Return `(n, k)` float32 numbers on each image: each process measures its part of the set with the judged weights."""
         rows = np.arange(len(images))[self.team.rank :: self.team.size]
         with self._judged_weights():
-            own = images if self.team.size == 1 else images.take(rows)
-            found = predict_logits(self.raw, self.task, own, self.preprocess, self.fabric.device)
+            found = measure(self.raw.eval(), images if self.team.size == 1 else images.take(rows))
         return self.team.collect(found, rows, len(images))
 
     @contextmanager
@@ -365,11 +369,7 @@ class Training:
         if better:
             checkpoint.save_weights(self.run.path / WEIGHTS, judged)
         self.run.write_history(self.state["history"])
-        content = {
-            "training": self.state,
-            "schedule": self.schedule.state(),
-            "ema_steps": self.ema.steps if self.ema else 0,
-        }
+        content = {"training": self.state, "schedule": self.schedule.state(), "ema_steps": self.ema.steps if self.ema else 0}
         checkpoint.save(
             self.run.path / STATE,
             self.raw.state_dict(),

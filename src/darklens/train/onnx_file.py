@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 from darklens.errors import InputError, WorkError
 from darklens.files import TEMPORARY, settle, unwritable
+from darklens.train.columns import refuse_columns
 from darklens.train.logits import predict_logits
 from darklens.train.predictor import Predictor
 from darklens.train.preprocess import prepare
@@ -107,10 +108,12 @@ def export_onnx(predictor: Predictor, images: np.ndarray, out: str | Path, *, fo
         What was written, and how well it was reproduced.
 
     Raises:
-        InputError: packages are missing, `out` is there already or no `.onnx` name, or the network has something that ONNX lacks.
+        InputError: packages are missing, `out` is there already or no `.onnx` name, the network sees columns, or has something that
+            ONNX lacks.
         WorkError: onnxruntime answers otherwise than the run, or the file cannot be written; nothing is left behind.
     """
     check_packages()
+    refuse_columns(predictor.columns, "an ONNX file")
     out = Path(out)
     if out.suffix != ".onnx":
         raise InputError(f"--out {out} is no .onnx file: name it NAME.onnx")

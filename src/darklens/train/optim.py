@@ -40,7 +40,8 @@ class Schedule:
         self.inner: object
         match config.schedule:
             case "onecycle":
-                self.inner = schedulers.OneCycleLR(opt, config.lr, total_steps=total, pct_start=config.warmup)
+                rise = config.warmup if config.warmup * total > 1 else 0.0  # where no step is left to rise over, begin at the top
+                self.inner = schedulers.OneCycleLR(opt, config.lr, total_steps=total, pct_start=rise)
             case "cosine":
                 self.inner = schedulers.CosineAnnealingLR(opt, T_max=total)
             case "exponential":

@@ -10,7 +10,7 @@ import numpy as np
 from darklens.data import MANIFEST, Table, read
 from darklens.errors import InputError
 from darklens.runs import Run
-from darklens.simulate import preset, simulate
+from darklens.train.redrawn import redrawn
 
 
 def own_images(run: Run, n: int, path: str | Path | None = None) -> np.ndarray:
@@ -20,7 +20,7 @@ def own_images(run: Run, n: int, path: str | Path | None = None) -> np.ndarray:
         run: a run whose training has begun.
         n: how many; fewer where there are not so many.
         path: where to take them from. By default from the run's own test table, and where that is no longer there, simulated
-            anew from the preset and the seed of the test split: the same rows.
+            anew from the preset, its options and the seed of the test split: the same rows.
 
     Raises:
         InputError: the run's images are not here and no preset makes them, or nothing at `path` fits the run.
@@ -34,8 +34,8 @@ def own_images(run: Run, n: int, path: str | Path | None = None) -> np.ndarray:
     if table is not None and (table / MANIFEST).is_file():
         found = Table.open(table, allow_incomplete=True)
         return _fitting(list(found.images(np.arange(min(n, len(found))))), shape, table)
-    if card.get("preset") and test.get("seed") is not None:
-        return _fitting(list(simulate(preset(card["preset"]), n, seed=test["seed"]).images()), shape, Path(card["preset"]))
+    if (again := redrawn(run, "test", n)) is not None:
+        return _fitting(list(again.images()), shape, Path(card["preset"]))
     raise InputError(f"the images of {run.path} are not here and no preset makes them: give some of their kind with --data PATH")
 
 

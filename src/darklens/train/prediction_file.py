@@ -13,7 +13,9 @@ from typing import IO, Any
 from darklens.data import Noticed, Record, read
 from darklens.errors import InputError
 from darklens.evaluate.proportion import proportion
+from darklens.files import TEMPORARY, unwritable
 from darklens.train.answers import Answers, Judge
+from darklens.train.columns import completed
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -49,16 +51,19 @@ def predict_path(
         `collect` the rows as "predictions".
 
     Raises:
-        InputError: no image could be classified, or `out` exists or has another suffix.
+        InputError: no image could be classified, or `out` exists, has another suffix or cannot be written.
+        WorkError: the disk is full.
     """
     if out is not None:
         if out.suffix not in SUFFIXES:
             raise InputError(f"--out {out} ends in {out.suffix or 'nothing'!r}: predictions are written as {' or '.join(SUFFIXES)}")
         if out.exists() and not force:
             raise InputError(f"{out} exists: choose another file or give --force")
+        _see_that_it_can_be_written(out)
     skipped: list[tuple[str, str]] = []
     size = judge.shape[1:] if resize else None
     records = read(path, hdu=hdu, bands=bands, size=size, on_skip=lambda what, why: skipped.append((str(what), why)))
+    records = completed(records, path, judge.columns)
     noticed = Noticed()
     batches = judge.answer(noticed.watch(records), resize=resize, on_skip=lambda what, why: skipped.append((what, why)))
     first = next(batches, None)
@@ -77,6 +82,24 @@ def predict_path(
     unusual = None if first[1].unusual is None else proportion(sum(flagged), count)
     found = {"images": count, "skipped": skipped, "unusual": unusual} | noticed.as_dict() | {"noticed": noticed.lines()}
     return found | ({"predictions": [dict(zip(header, row, strict=True)) for row in collected]} if collect else {})
+
+
+def _see_that_it_can_be_written(out: Path) -> None:
+    """Find out before any image is classified.
+
+    Raises:
+        InputError: it cannot.
+    """
+    temporary = out.with_name(out.name + TEMPORARY)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        why = (error.strerror or "input/output error").lower()
+        raise InputError(
+            f"--out {out} cannot be written ({why}): choose another folder, or check the rights of that one"
+        ) from error
 
 
 def _kept(blocks: Iterator[list[list[Any]]], into: list[list[Any]]) -> Iterator[list[list[Any]]]:
@@ -111,8 +134,7 @@ def more_columns(answers: Answers, classes: tuple[str, ...]) -> dict[str, list[A
 def _write(out: Path | None, header: list[str], first: list[list[Any]], rest: Iterator[list[list[Any]]]) -> int:
     if out is None:
         return _write_csv(sys.stdout, header, first, rest)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".tmp")
+    temporary = out.with_name(out.name + TEMPORARY)
     try:
         if out.suffix == ".csv":
             with temporary.open("w", newline="") as file:
@@ -120,6 +142,8 @@ def _write(out: Path | None, header: list[str], first: list[list[Any]], rest: It
         else:
             count = _write_parquet(temporary, header, first, rest)
         os.replace(temporary, out)
+    except OSError as error:
+        raise unwritable(out, error) from error
     finally:
         temporary.unlink(missing_ok=True)
     return count

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ from torch import Tensor
 from darklens.errors import InputError
 from darklens.evaluate.conformal import conformal_scores, conformal_threshold, prediction_sets
 from darklens.fit import Plan
-from darklens.models import build, for_trained
+from darklens.models import build, build_tabular, for_trained
 from darklens.runs import Evaluation, Run
 from darklens.train.answers import Answers, Judge, softmax
 from darklens.train.checkpoint import load_weights
 from darklens.train.classification import Classification
+from darklens.train.columns import stacked, with_planes
 from darklens.train.config import Preprocess
 from darklens.train.fitted import network_inputs
 from darklens.train.held_out import load_held_out
@@ -48,6 +50,8 @@ class Predictor(Judge):
         conformal_threshold(np.zeros(0), coverage)  # a wrong one is refused before any work
         self.run = run
         described = run.model
+        if "classes" not in described:
+            raise InputError(f"{run.path} is a run of {described['task']} and tells no classes apart: give a classifier")
         self.classes: tuple[str, ...] = tuple(described["classes"])
         self.shape: tuple[int, int, int] = tuple(described["shape"])
         self.preprocess = Preprocess.model_validate(described["preprocess"])
@@ -77,13 +81,10 @@ class Predictor(Judge):
             )
         self.model.load_state_dict(state)
 
-    def logits(self, images: np.ndarray | Tensor) -> np.ndarray:
-        """Return `(n, k)` logits of images `(n, bands, H, W)`, `(n, H, W)` with one band, or a single image.
-
-        Raises:
-            InputError: rank, bands, size or values that do not fit.
-        """
-        return self._look(self.inputs(self.checked(images)))[0]
+    def logits(self, images: np.ndarray | Tensor, columns: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Return `(n, k)` logits; arguments and errors are those of `probabilities`."""
+        checked = self.checked(images)
+        return self._look(self.inputs(with_planes(checked, stacked(columns or {}, self.columns, len(checked)))))[0]
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """Return what the network sees of checked images `(n, bands, H, W)`; smooth lenses are fitted where it asks for that."""
@@ -125,7 +126,8 @@ class Predictor(Judge):
     def _seen(self, images: ImageSet) -> tuple[np.ndarray | ImageSet, np.ndarray | None]:
         if self.preprocess.input == "image" or (images.has(self.preprocess) and "chi2" in images.fitted):
             return images.seen_as(self.preprocess), images.fitted.get("chi2") if self.plan else None
-        return self.see(self.checked(images.images))
+        beside = stacked({name: images.columns[name] for name in self.columns}, self.columns, len(images))
+        return self.see(with_planes(self.checked(images.images), beside))
 
     def _look(self, inputs: np.ndarray | ImageSet) -> tuple[np.ndarray, np.ndarray]:
         """Return logits and features, always of the first of the symmetric views."""
@@ -133,6 +135,16 @@ class Predictor(Judge):
         with Features(self.model, self.task.outputs, views) as features:
             logits = predict_logits(self.network, self.task, inputs, self.preprocess, self.device)
         return logits, features.array()
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands of the training images, where those are known."""
+        return tuple(self.run.model.get("band_names") or ())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Numbers that the network sees beside an image, by name."""
+        return tuple(self.preprocess.columns)
 
     @property
     def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -196,15 +208,11 @@ def build_model(described: dict, outputs: int) -> torch.nn.Module:
     """Build the network that `model.json` describes, with fresh weights."""
     settings = Preprocess.model_validate(described["preprocess"])
     bands, height, width = network_shape(tuple(described["shape"]), settings)
-    return build(
-        described["name"],
-        bands=bands,
-        classes=outputs,
-        size=(height, width),
-        pixel_scale=described["pixel_scale"] * settings.bin,
-        seed=described["seed"],
-        **described["options"],
-    )
+    wanted = {"bands": bands, "size": (height, width), "pixel_scale": described["pixel_scale"] * settings.bin}
+    wanted |= {"classes": outputs, "seed": described["seed"]} | described["options"]
+    if not settings.columns:
+        return build(described["name"], **wanted)
+    return build_tabular(described["name"], columns={name: described["columns"][name] for name in settings.columns}, **wanted)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,17 +47,58 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
     return image
 
 
+def check_bands(own: Sequence[str] | None, wanted: Sequence[str], name: str) -> None:
+    """Make sure that a band that images and training images share stands in the same place; bands of another survey may stand in.
+
+    Args:
+        own: names of an image's bands, where they are known.
+        wanted: names of the bands of the model's training images, none where they are not known.
+        name: what to call the image in an error.
+
+    Raises:
+        InputError: a band stands in another place.
+    """
+    places = {band: k for k, band in enumerate(wanted)}
+    if any(places.get(band, k) != k for k, band in enumerate(own or ())):
+        order = ",".join(wanted)
+        raise InputError(
+            f"{name} has bands {','.join(own)} and the model was trained on {order}: put them in that order with --bands {order}"
+        )
+
+
 def prepare(images: Tensor, settings: Preprocess) -> Tensor:
     """Crop, bin, stretch and normalise.
 
     Args:
         images: `(B, bands, H, W)`; the residual stands before the bands of the image, or in their place, or the maps of
-            `darklens.fit.evidence` do, as `settings.input` says.
+            `darklens.fit.evidence` do, as `settings.input` says; the planes of columns stand behind them.
         settings: the recipe's section.
 
     Returns:
-        `(B, bands, h, w)`; an image without contrast becomes zeros. Residuals keep their unit: they are never normalised.
+        `(B, bands, h, w)`; an image without contrast becomes zeros. Residuals keep their unit: they are never normalised; columns
+        stay as they are.
     """
+    if not settings.columns:
+        return _prepare_bands(images, settings)
+    bands = images.shape[1] - len(settings.columns)
+    prepared, planes = _prepare_bands(images[:, :bands], settings), images[:, bands:, :1, :1]
+    return torch.cat([prepared, planes.expand(-1, -1, *prepared.shape[-2:])], dim=1)
+
+
+def bands_alone(augment: Callable[..., tuple[Tensor, Tensor]], settings: Preprocess) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return an augmentation `(inputs, targets, ...)` that leaves the planes of columns, which are numbers, as they are."""
+    if not settings.columns:
+        return augment
+
+    def of_bands(inputs: Tensor, targets: Tensor, *more: Any) -> tuple[Tensor, Tensor]:
+        bands, planes = inputs.tensor_split([-len(settings.columns)], dim=1)
+        bands, targets = augment(bands, targets, *more)
+        return torch.cat([bands, planes], dim=1), targets
+
+    return of_bands
+
+
+def _prepare_bands(images: Tensor, settings: Preprocess) -> Tensor:
     if settings.input == "image":
         return _prepare_image(images, settings)
     if settings.input == "evidence":
@@ -123,7 +167,7 @@ def central(images: Tensor, size: int) -> Tensor:
 
 
 def network_shape(shape: tuple[int, int, int], settings: Preprocess) -> tuple[int, int, int]:
-    """Return `(bands, h, w)` as the network sees it."""
+    """Return `(bands, h, w)` as the network sees it, without the planes of columns."""
     bands, height, width = shape if settings.crop is None else (shape[0], settings.crop, settings.crop)
     bands = {"image": bands, "residual": 1, "both": bands + 1, "evidence": len(CHANNELS)}[settings.input]
     return bands, height // settings.bin, width // settings.bin

@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +20,18 @@ def provenance() -> dict:
     """Return versions, commit, machine and command line, JSON-ready."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)),
+        "command": command(),
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "commit": commit(),
         "machine": machine(),
     }
+
+
+def command() -> str:
+    """Return how this process was called, as one would type it again."""
+    first, spec = Path(sys.argv[0]), getattr(sys.modules.get("__main__"), "__spec__", None)
+    called = f"python -m {spec.name}" if spec else first.name
+    return " ".join([first.parent.name if first.name == "__main__.py" else called, *map(shlex.quote, sys.argv[1:])])
 
 
 def machine() -> dict:

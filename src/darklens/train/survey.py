@@ -27,8 +27,9 @@ from darklens.data.scores import BAD, SCORES, bad_table, part_name, part_number
 from darklens.errors import InputError, WorkError
 from darklens.files import sha256_of
 from darklens.train.answers import Answers, Judge
+from darklens.train.columns import beside, with_planes
 from darklens.train.prediction_file import more_columns
-from darklens.train.preprocess import check
+from darklens.train.preprocess import check, check_bands
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 AHEAD = 3
 """Lots of cutouts that are read before they are wanted: reading and scoring overlap, and memory stays what a few lots take."""
+NAMED = 100
+"""Files that are no images, or lack a band, and are named in the manifest."""
 END = object()
 
 
@@ -48,12 +51,15 @@ class Scorer:
         images: what is scored.
         folder: where the scores go.
         resize: accept images of another size, by resampling.
+        listed: those of the judge's columns that the input has for all images: a value that is missing there is not known; where
+            others are missing, the image cannot be scored.
     """
 
     judge: Judge
     images: PartedInput
     folder: Folder
     resize: bool = False
+    listed: tuple[str, ...] = ()
 
     def on(self, device: str) -> Scorer:
         """Return the same with the networks on a device."""
@@ -86,6 +92,14 @@ class Scorer:
         return self._columns(lot, chosen, answers)
 
     def _suitable(self, lot: Cutouts, bad: list[tuple[str, str, str]]) -> tuple[np.ndarray, list[int]]:
+        """Return the images that suit the model, with the planes of its columns, and where they stand in a lot."""
+        images, chosen = self._images(lot, bad)
+        if not self.judge.columns:
+            return images, chosen
+        kept, values = beside(lot, chosen, self.judge.columns, self.listed, bad)
+        return with_planes(images[kept], values), [chosen[place] for place in kept]
+
+    def _images(self, lot: Cutouts, bad: list[tuple[str, str, str]]) -> tuple[np.ndarray, list[int]]:
         shape = self.judge.shape
         whole = isinstance(lot.images, np.ndarray) and lot.images.shape[1:] == shape and len(lot.images) > 0
         if whole and np.isfinite(lot.images.sum(axis=(1, 2, 3), dtype=np.float64)).all():  # one pass; a sum hides no NaN
@@ -93,6 +107,7 @@ class Scorer:
         found, chosen = [], []
         for i, image in enumerate(lot.images):
             try:
+                check_bands(lot.bands[i], self.judge.bands, lot.sources[i])
                 found.append(self.suited(image, lot.sources[i]))
                 chosen.append(i)
             except InputError as error:
@@ -168,6 +183,7 @@ class Survey:
         self.scorer, self.folder = scorer, scorer.folder
         if scorer.images.shape is not None:  # a table is of one shape: that it does not fit is no matter of single images
             scorer.suited(np.zeros(scorer.images.shape, np.float32), scorer.images.url)
+            check_bands(scorer.images.bands, scorer.judge.bands, scorer.images.url)
         self.manifest = _manifest(scorer, about)
         self.folder.make()
         names = self.folder.names()
@@ -217,7 +233,9 @@ class Survey:
             raise WorkError(
                 f"{self.folder.url} holds {rows} scores and {refused} refusals for {due} rows: remove it and run the command again"
             )
+        passed = [list(pair) for pair in self.scorer.images.passed_over]
         self.manifest |= {"complete": True, "rows": rows, "bad": refused}
+        self.manifest |= {"passed_over": {"files": len(passed), "first": passed[:NAMED]}}
         self.folder.write_json(SCORES, self.manifest)
         for folder in (self.folder, bad):
             folder.remove(*sorted(name for name in folder.names() if name.endswith(".tmp") and name.startswith("part-")))

@@ -15,11 +15,13 @@ from darklens.files import read_json, write_json
 from darklens.recipes.campaign.folder import ABOUT, Campaign, Log, Progress, write_table
 from darklens.recipes.campaign.pool import Pool, Skip
 from darklens.recipes.execute import execute
+from darklens.recipes.experiments import only_classification
 from darklens.recipes.schema import DataConfig, Recipe, validate
 from darklens.recipes.splits import prepare
 from darklens.runs import LAST, MODEL, NOVELTY, RECIPE, VALIDATION, WEIGHTS, Run
 from darklens.train.active.fine_tuning import seen
 from darklens.train.adaptation.images import spread
+from darklens.train.columns import refuse_columns
 from darklens.train.config import Preprocess
 from darklens.train.evaluation import FEWEST, judge
 from darklens.train.fresh import FreshImages
@@ -64,6 +66,8 @@ def begin(
     """
     if (run is None) == (recipe is None):
         raise InputError("a campaign begins with a trained run or with a recipe: give one of --run and --recipe")
+    preprocess = [one.preprocess.model_dump() for one in recipe.single()] if recipe else [run.model["preprocess"]]
+    refuse_columns([name for one in preprocess for name in one.get("columns", ())], "a campaign")
     out = Path(out)
     settings = {
         "pool": {"path": str(Path(pool).resolve()), "resize": resize, "hdu": hdu},
@@ -119,6 +123,7 @@ def _there(out: Path, settings: dict[str, Any], force: bool) -> bool:
 
 
 def _single(recipe: Recipe, out: Path, budget_s: float | None, device: str, log: Log, progress: Progress) -> list[Run]:
+    only_classification(recipe, "a campaign")
     if len(recipe.single()) > 1:
         raise InputError(f"recipe {recipe.name!r} has {len(recipe.single())} networks and a campaign one: give --set also=[]")
     return execute(recipe, out / "first", device=device, budget_s=budget_s, data=out / "data", log=log, progress=progress)

@@ -21,6 +21,7 @@ from darklens.train.adaptation.images import Target, read_target, source_images
 from darklens.train.adaptation.methods import FEWEST, adapt_network, check_method
 from darklens.train.adaptation.settings import AdaptConfig
 from darklens.train.checkpoint import save_weights
+from darklens.train.columns import refuse_columns
 from darklens.train.evaluation import FEWEST as FEWEST_TO_JUDGE
 from darklens.train.evaluation import judge
 from darklens.train.novelty import RATE, Novelty
@@ -44,6 +45,7 @@ def adapt_run(
     group: dict[str, str] | None = None,
     resize: bool = False,
     hdu: int | str | None = None,
+    bands: str | None = None,
     device: str = "auto",
     force: bool = False,
     on_skip: Callable[[str, str], None] | None = None,
@@ -62,9 +64,16 @@ def adapt_run(
     _check_place(run, out, force)
     predictor = Predictor(run, device)
     check_method(method, predictor.model)
+    refuse_columns(predictor.columns, "darklens adapt")
     predictor.task = predictor.task.with_group(group or {})
     target = read_target(
-        read(to, hdu=hdu, on_skip=lambda where, why: (on_skip or _refuse)(str(where), why)),
+        read(
+            to,
+            hdu=hdu,
+            bands=bands,
+            size=predictor.shape[1:] if resize else None,
+            on_skip=lambda where, why: (on_skip or _refuse)(str(where), why),
+        ),
         predictor.shape,
         predictor.task,
         test_fraction=config.test_fraction,

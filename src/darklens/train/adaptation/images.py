@@ -12,10 +12,10 @@ import numpy as np
 from darklens.data import MANIFEST, Record, Table, content_hash, read, resize_image, split_of
 from darklens.errors import InputError
 from darklens.runs import Run
-from darklens.simulate import PRESETS
 from darklens.train.classification import Classification
 from darklens.train.image_set import ImageSet
 from darklens.train.preprocess import check
+from darklens.train.redrawn import redrawn
 
 Skip = Callable[[str, str], None]
 
@@ -104,12 +104,8 @@ def source_images(run: Run, task: Classification, shape: tuple[int, int, int], n
         table = Table.open(train["path"])
         if table.checksum == train.get("checksum") and table.shape == tuple(shape):
             return ImageSet.from_table(table, task, rows=spread(len(table), n))
-    if card.get("preset") in PRESETS and train.get("seed") is not None:
-        preset = PRESETS[card["preset"]]
-        scene = preset.population.draw(min(n, train["rows"]), train["seed"])
-        images, _ = preset.images(scene)
-        labels = task.encode(np.array(scene.labels, dtype=object))
-        return ImageSet(images, labels, np.arange(len(labels)).astype(str).astype(object), task.classes)
+    if (again := redrawn(run, "train", n)) is not None:
+        return ImageSet.from_table(again, task)
     raise InputError(f"the training images of {run.path} are not at {train.get('path')} any more: give labelled ones with --source")
 
 

@@ -1,0 +1,51 @@
+"""Classes: calibration on validation images, what the images are like, and the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from darklens.recipes.experiments.base import common
+from darklens.recipes.schema import Recipe
+from darklens.recipes.splits import Splits, prepare
+from darklens.runs import Run
+from darklens.train.columns import scales
+from darklens.train.evaluation import calibrate, evaluate_test, learn_novelty
+from darklens.train.loop import Training
+from darklens.train.predictor import Predictor, build_model
+
+__all__ = ["build", "describe", "finish", "prepare"]
+
+
+def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+    """Return `model.json`: what a predictor has to know besides the weights."""
+    task, counts = asdict(splits.task), splits.train.counts
+    known = (splits.validation if recipe.data.fresh else splits.train).columns  # nothing is stored of images drawn afresh
+    return (
+        common(recipe, splits)
+        | {
+            "classes": list(task["classes"]),
+            "group": task["group"],
+            "single_logit": task["single_logit"],
+            "offsets": list(task["offsets"]),
+            "prior": {name: count / sum(counts.values()) for name, count in counts.items()},
+        }
+        | ({"fit": splits.plan.as_dict()} if recipe.preprocess.input != "image" else {})
+        | ({"columns": scales({name: known[name] for name in recipe.preprocess.columns})} if recipe.preprocess.columns else {})
+    )
+
+
+def build(described: dict[str, Any], splits: Splits) -> nn.Module:
+    """Return the network, with as many outputs as the task needs."""
+    return build_model(described, splits.task.outputs)
+
+
+def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], None]) -> None:
+    """Calibrate, learn what the images are like, and look at the test images once."""
+    predictor = Predictor(run, training.fabric.device.type)
+    calibrate(predictor, splits.validation)
+    learn_novelty(predictor, splits.train, splits.validation)
+    evaluate_test(predictor, splits.test, splits.card)

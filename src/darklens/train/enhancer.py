@@ -1,0 +1,112 @@
+"""A trained super-resolution run that answers: images on finer pixels, with a sigma where the network gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from darklens.errors import InputError
+from darklens.models import build, upsampled
+from darklens.runs import Run
+from darklens.train.checkpoint import load_weights
+from darklens.train.predictor import resolve_device
+from darklens.train.preprocess import check
+from darklens.train.super_resolution import AT_ONCE, SuperResolution
+
+DERIVED = ("scale", "gain", "unit", "blur")
+"""What a network may be told about the pairs: those of these that its constructor takes."""
+BEYOND = 3.0
+"""Factor by which an image may be fainter than the faintest, or brighter than the brightest, of the training."""
+SAME_SCALE = 0.02
+"""Relative difference of pixel scales that counts as none."""
+
+
+def build_enhancer(described: Mapping[str, Any]) -> nn.Module:
+    """Build the network that `model.json` describes, with fresh weights."""
+    import inspect
+
+    from darklens.models import architecture
+
+    accepted = inspect.signature(architecture(described["name"])).parameters
+    told = {name: described["pairs"][name] for name in DERIVED if name in accepted}
+    return build(described["name"], bands=described["shape"][0], seed=described["seed"], **told | dict(described["options"]))
+
+
+class Enhancer:
+    """The best weights of a run.
+
+    Args:
+        run: a finished, or at least begun, super-resolution run.
+        device: "auto", "cpu", "cuda" or "mps".
+
+    Raises:
+        InputError: the run is of another task, or its weights are missing or damaged.
+    """
+
+    def __init__(self, run: Run, device: str = "auto") -> None:
+        described = run.model
+        if described.get("task") != "super-resolution":
+            kind = described.get("task", "classification")
+            raise InputError(f"{run.path} is a run of {kind} and makes no image sharper: give a run of super-resolution")
+        self.run, self.described, self.pairs = run, described, described["pairs"]
+        self.shape, self.scale, self.gain = tuple(described["shape"]), self.pairs["scale"], self.pairs["gain"]
+        self.pixel_scale: float = described["pixel_scale"]
+        self.device = resolve_device(device)
+        self.model = build_enhancer(described).to(self.device)
+        try:
+            self.model.load_state_dict(load_weights(run.weights))
+        except RuntimeError as error:
+            raise InputError(f"{run.weights} does not fit the recipe of {run.path}: restore it or train again") from error
+        self.model.eval()
+
+    def checked(self, image: np.ndarray, name: str, pixel_scale: float | None = None) -> np.ndarray:
+        """Return an image `(bands, h, w)` float32, if it is like those of the training.
+
+        Args:
+            image: `(bands, h, w)` or `(h, w)`.
+            name: what to call it in an error.
+            pixel_scale: arcsec a pixel, where it is known.
+
+        Raises:
+            InputError: another number of bands, size, range or pixel scale, or values that are not finite.
+        """
+        image = check(image, self.shape, name)
+        if pixel_scale is not None and abs(pixel_scale / self.pixel_scale - 1) > SAME_SCALE:
+            raise InputError(
+                f'{name} has pixels of {pixel_scale:.4g}" and the run was trained on {self.pixel_scale:.4g}": '
+                "give images of that scale, or train on pairs of yours"
+            )
+        peak, (low, high) = float(image.max() - np.median(image)), self.pairs["peaks"]
+        if not low / BEYOND <= peak <= high * BEYOND:
+            raise InputError(
+                f"{name} rises {peak:.4g} above its median, and the images of the training {low:.4g} to {high:.4g} "
+                f"{self.described['flux_unit'] or ''}: bring it into their unit, or train on pairs of yours"
+            )
+        return image
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return images `(n, bands, scale h, scale w)` and their sigma, None where the network gives none."""
+        bands, found = self.shape[0], []
+        with torch.inference_mode():
+            for start in range(0, len(images), AT_ONCE):
+                low = torch.from_numpy(np.ascontiguousarray(images[start : start + AT_ONCE])).to(self.device)
+                found.append(
+                    [part if part is None else part.cpu().numpy() for part in SuperResolution.split(self.model(low), bands)]
+                )
+        image, sigma = zip(*found, strict=True)
+        return np.concatenate(image), None if sigma[0] is None else np.concatenate(sigma)
+
+    def classical(self, images: np.ndarray, method: str) -> np.ndarray:
+        """Return what a method without learning makes of images; see `darklens.models.upsampled`."""
+        return classical(images, method, self.pairs)
+
+
+def classical(images: np.ndarray, method: str, pairs: Mapping[str, Any]) -> np.ndarray:
+    """Return what a method without learning makes of coarse images, given what is known about the pairs."""
+    parts = [torch.from_numpy(np.ascontiguousarray(images[i : i + AT_ONCE])) for i in range(0, len(images), AT_ONCE)]
+    known = {name: pairs[name] for name in ("gain", "blur", "iterations")}
+    return np.concatenate([upsampled(part, pairs["scale"], method, **known).numpy() for part in parts])
