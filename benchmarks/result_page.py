@@ -164,11 +164,16 @@ def _cost_cells(row: Row) -> list[str]:
     run, asked = epochs.get("run"), epochs.get("asked")
     return [
         _number(row.get("parameters")),
-        _number(row.get("training_images")),
+        _trained_on(row),
         NONE if run is None else f"{run}" if run == asked else f"{run} of {asked}",
         NONE if row.get("minutes") is None else f"{row['minutes']:.0f}",
         str(row.get("budget") or NONE),
     ]
+
+
+def _trained_on(row: Row) -> str:
+    """Return the images of an epoch, and whether every epoch has its own."""
+    return _number(row.get("training_images")) + (", new ones in every epoch" if row.get("fresh") else "")
 
 
 def _number(value: float | None) -> str:
@@ -193,7 +198,7 @@ def _beside_published(rows: list[Row]) -> str:
 
 def _length(row: Row) -> str:
     epochs = (row.get("epochs") or {}).get("run")
-    return _number(row.get("training_images")) + (f" x {epochs}" if epochs else "")
+    return _trained_on(row) + (f" x {epochs}" if epochs else "")
 
 
 def verdict(block: str, rows: list[Row], limits: list[Row]) -> str:

@@ -93,6 +93,7 @@ def _row(run: Run, place: Evaluation, block: str, data: str) -> Row:
         "seeds": 1,
         "seed": made.get("seed"),
         "training_images": run.data["splits"]["train"]["rows"] if run.data else None,
+        "fresh": bool((recipe.get("data") or {}).get("fresh")),
         "epochs": {"run": made.get("epochs"), "asked": budget.get("epochs_asked") or recipe["train"]["epochs"]},
         "minutes": round(made["training_seconds"] / 60, 1) if "training_seconds" in made else None,
         "budget": budget.get("text"),

@@ -181,7 +181,9 @@ def test_the_plan_loads_and_published_lengths_are_asked_for_by_name():
 
 def searching_run(folder, model, skill, seed):
     """A finished run of two very unequal classes."""
-    run = made_run(folder, model, recipe="lens-finding", recipe_keys={"data": {"preset": "lens-finding"}}, preset="lens-finding")
+    run = made_run(
+        folder, model, recipe="lens-finding", recipe_keys={"data": {"preset": "lens-finding", "fresh": True}}, preset="lens-finding"
+    )
     run.write("model", {"name": model, "single_logit": True})
     positive = np.arange(2000) < 40
     lens = 1 / (1 + np.exp(-(np.random.default_rng(seed).normal(size=2000) + skill * positive - 3)))
@@ -207,6 +209,7 @@ def test_a_search_has_its_own_table_with_paired_differences(alone):
     assert "resnet18 is at −" in text.replace("-0.", "−0.")
     assert "both intervals exclude zero" in text
     assert "| 40 of 2,000 |" in text
+    assert "| 1,234, new ones in every epoch |" in text
 
 
 def test_the_interval_of_a_published_search_is_that_of_its_few_positives():
