@@ -129,11 +129,17 @@ def _draw(picture: Path, query: Any, neighbours: list[dict[str, Any]], embedder:
         raise InputError(
             f"none of the images in {among} is where it was read from: give the table or folder instead of the vectors"
         )
-    titles = [f"{row['label'] or row['id']}\n{row['similarity']:.3f}" for row in shown]
+    titles = [f"{_called(row['label'], row['id'])}\n{row['similarity']:.3f}" for row in shown]
     images = [found[row["id"]].image[0] for row in shown]
     unit, scale = embedder.run.model.get("flux_unit") or "", embedder.run.model.get("pixel_scale")
-    name = f"{query.label or query.id}\nthe image"
+    name = f"{_called(query.label, query.id)}\nthe image"
     save_picture(neighbours_figure(query.image[0], name, images, titles, unit=unit, pixel_scale=scale), picture)
+
+
+def _called(label: str | None, name: str, most: int = 20) -> str:
+    """Return what stands above a picture: a label, or the end of a name, since names of simulations differ there."""
+    text = label or name
+    return text if len(text) <= most else f"…{text[1 - most :]}"
 
 
 def _free_picture(path: Path, force: bool, option: str) -> Path:
