@@ -76,7 +76,7 @@ def test_a_training_that_was_interrupted_and_knew_other_labels_ends_in_the_same_
     assert weights(train(tmp_path / "stopped", tables, content)) == weights(run)
 
 
-def test_images_without_labels_are_enough(tables, tmp_path):
+def test_images_without_labels_are_enough(run, tables, tmp_path):
     images = Table.open(tables / "model-iii-noisy-n48-seed5").image_array()
     (tmp_path / "sky").mkdir()
     for k, image in enumerate(images):
