@@ -102,20 +102,22 @@ def plot_reliability(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, me
     ax.text(0.03, 0.03, "images (log)", transform=ax.transAxes, fontsize=6.5, color=COLOURS[0])
 
 
-def plot_history(axes: Sequence[Axes], history: Sequence[dict[str, float]]) -> None:
-    """Draw loss, accuracy and learning rate against the epoch, on three axes, with the epoch whose weights are kept."""
+def plot_history(
+    axes: Sequence[Axes], history: Sequence[dict[str, float]], score: str = "val_accuracy", title: str = "Accuracy on validation"
+) -> None:
+    """Draw loss, a score and learning rate against the epoch, on three axes, with the epoch whose weights are kept."""
     epochs = [row["epoch"] for row in history]
     best = min(history, key=lambda row: row["val_loss"])
     curves = (
         (axes[0], "train_loss", COLOURS[0], "training"),
         (axes[0], "val_loss", COLOURS[1], "validation"),
-        (axes[1], "val_accuracy", COLOURS[1], "validation"),
+        (axes[1], score, COLOURS[1], "validation"),
         (axes[2], "lr", COLOURS[2], "learning rate"),
     )
     for ax, key, colour, label in curves:
         ax.plot(epochs, [row[key] for row in history], color=colour, marker="o", markersize=3, linewidth=1.4, label=label)
-    for ax, title in zip(axes, ("Loss", "Accuracy on validation", "Learning rate"), strict=True):
-        dress(ax, title, "epoch")
+    for ax, name in zip(axes, ("Loss", title, "Learning rate"), strict=True):
+        dress(ax, name, "epoch")
         ax.axvline(best["epoch"], color=FAINT, linewidth=1, linestyle=":", zorder=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     losses = [row[key] for row in history for key in ("train_loss", "val_loss")]
@@ -125,7 +127,8 @@ def plot_history(axes: Sequence[Axes], history: Sequence[dict[str, float]]) -> N
         axes[0].set_yticks([t for t in ticks if 0.8 * min(losses) < t < 1.25 * max(losses)])
         axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes[0].yaxis.set_minor_formatter(NullFormatter())
-    axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    if score == "val_accuracy":
+        axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes[2].yaxis.set_major_locator(MaxNLocator(5))
     axes[2].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[0].legend(fontsize=7.5, frameon=False)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm, TwoSlopeNorm
-from matplotlib.ticker import MaxNLocator
 
+from darklens.evaluate.figures import plot_history
 from darklens.evaluate.style import COLOURS, FAINT, INK, SKY_MAP, FigureSet, dress, legend, new_figure
 from darklens.evaluate.wording import format_interval
 
@@ -154,23 +154,11 @@ def _spectra(pictures: FigureSet, metrics: dict[str, Any]) -> None:
 
 
 def _history(pictures: FigureSet, history: Sequence[dict[str, float]]) -> None:
-    epochs, best = [row["epoch"] for row in history], min(history, key=lambda row: row["val_loss"])
+    best = min(history, key=lambda row: row["val_loss"])
     figure = new_figure(9.6, 2.9)
     axes = figure.subplots(1, 3)
-    curves = (
-        (axes[0], "train_loss", COLOURS[0], "training"),
-        (axes[0], "val_loss", COLOURS[1], "validation"),
-        (axes[1], "val_gain_db", COLOURS[1], "validation"),
-        (axes[2], "lr", COLOURS[2], "learning rate"),
-    )
-    for ax, key, colour, label in curves:
-        ax.plot(epochs, [row[key] for row in history], color=colour, marker="o", markersize=3, linewidth=1.4, label=label)
-    for ax, title in zip(axes, ("Loss", "Gain over bicubic on validation (dB)", "Learning rate"), strict=True):
-        dress(ax, title, "epoch")
-        ax.axvline(best["epoch"], color=FAINT, linewidth=1, linestyle=":", zorder=0)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plot_history(axes, history, "val_gain_db", "Gain over bicubic on validation (dB)")
     axes[1].axhline(0, color=FAINT, linewidth=0.8)
-    axes[0].legend(fontsize=7.5, frameon=False)
     pictures.add(
         figure,
         "history.png",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,12 @@ def ellipse(x: Tensor, y: Tensor, e1: Tensor, e2: Tensor) -> tuple[Tensor, Tenso
     """
     wx, wy = (1 - e1) * x - e2 * y, (1 + e1) * y - e2 * x
     return wx, wy, (1 - e1 * e1 - e2 * e2).clamp_min(FLAT)
+
+
+def around(profile: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `ellipse` of positions about the centre of an elliptical profile."""
+    x, y = x - spread(profile.center_x), y - spread(profile.center_y)
+    return ellipse(x, y, as_tensor(profile.e1, x), as_tensor(profile.e2, x))
 
 
 def zeros(x: Tensor, y: Tensor, *parameters: Parameter) -> Tensor:

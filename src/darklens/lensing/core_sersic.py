@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from darklens.lensing.base import Light, Parameter, as_tensor, ellipse, spread
+from darklens.lensing.base import Light, Parameter, around, as_tensor, spread
 from darklens.lensing.sersic import SMOOTHING, b_n
 
 SHARPNESS = 3.0
@@ -41,8 +41,7 @@ class CoreSersic(Light):
 
     def intensity(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the surface brightness, flux/arcsec^2."""
-        x, y = x - spread(self.center_x), y - spread(self.center_y)
-        wx, wy, area = ellipse(x, y, as_tensor(self.e1, x), as_tensor(self.e2, x))
+        wx, wy, area = around(self, x, y)
         R = ((wx * wx + wy * wy) / area).clamp_min(SMOOTHING**2).sqrt()
         Rb, n = as_tensor(self.Rb, R), as_tensor(self.n_sersic, R)
         core = (1 + (Rb / R) ** SHARPNESS) ** (as_tensor(self.gamma, R) / SHARPNESS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from darklens.lensing.base import Light, Parameter, as_tensor, ellipse, spread
+from darklens.lensing.base import Light, Parameter, around, as_tensor, spread
 
 
 class _Gaussian(Light):
@@ -69,6 +69,5 @@ class GaussianEllipse(_Gaussian):
 
     def intensity(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the surface brightness, flux/arcsec^2."""
-        x, y = x - spread(self.center_x), y - spread(self.center_y)
-        wx, wy, area = ellipse(x, y, as_tensor(self.e1, x), as_tensor(self.e2, x))
+        wx, wy, area = around(self, x, y)
         return self._at((wx * wx + wy * wy) / area)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darklens.lensing.base import Light, Parameter, as_tensor, ellipse, spread
+from darklens.lensing.base import Light, Parameter, around, as_tensor, spread
 
 SMOOTHING = 1e-4
 """Radius in arcsec inside which the profile is flat, as in lenstronomy: its cusp has no derivative."""
@@ -92,8 +92,7 @@ class SersicEllipse(_Sersic):
 
     def intensity(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the surface brightness, flux/arcsec^2."""
-        x, y = x - spread(self.center_x), y - spread(self.center_y)
-        wx, wy, area = ellipse(x, y, as_tensor(self.e1, x), as_tensor(self.e2, x))
+        wx, wy, area = around(self, x, y)
         return self._at((wx * wx + wy * wy) / area)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darklens.lensing.base import CORE, Mass, Parameter, as_tensor, ellipse, nonzero, spread
+from darklens.lensing.base import CORE, Mass, Parameter, around, as_tensor, ellipse, nonzero, spread
 
 ROUND = 1e-4
 """Ellipticity below which the deflection is its series in e; the closed form divides zero by zero. The rest is `e^3/7`."""
@@ -55,8 +55,7 @@ class SIE(Mass):
 
     def convergence(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the convergence; it grows without bound to the centre and is held where |w| is 1e-8 arcsec."""
-        x, y = x - spread(self.center_x), y - spread(self.center_y)
-        wx, wy, area = ellipse(x, y, as_tensor(self.e1, x), as_tensor(self.e2, x))
+        wx, wy, area = around(self, x, y)
         return 0.5 * spread(self.theta_E) * area.sqrt() * (wx * wx + wy * wy).clamp_min(CORE).rsqrt()
 
 

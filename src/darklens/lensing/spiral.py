@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darklens.lensing.base import Light, Parameter, as_tensor, ellipse, spread
+from darklens.lensing.base import Light, Parameter, around, as_tensor, spread
 from darklens.lensing.sersic import SMOOTHING, SersicEllipse, b_n
 
 DISC = 1.0
@@ -49,13 +49,12 @@ class Spiral(Light):
 
     def intensity(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the surface brightness, flux/arcsec^2."""
-        x, y = x - spread(self.center_x), y - spread(self.center_y)
-        wx, wy, area = ellipse(x, y, as_tensor(self.e1, x), as_tensor(self.e2, x))
-        square = ((wx * wx + wy * wy) / area).clamp_min(SMOOTHING**2) / as_tensor(self.R_sersic, x) ** 2
-        winding = 0.5 * square.log() / torch.tan(as_tensor(self.pitch, x))
-        wave = torch.cos(as_tensor(self.arms, x) * (torch.atan2(wy, wx) - as_tensor(self.phase, x) - winding))
+        wx, wy, area = around(self, x, y)
+        square = ((wx * wx + wy * wy) / area).clamp_min(SMOOTHING**2) / as_tensor(self.R_sersic, wx) ** 2
+        winding = 0.5 * square.log() / torch.tan(as_tensor(self.pitch, wx))
+        wave = torch.cos(as_tensor(self.arms, wx) * (torch.atan2(wy, wx) - as_tensor(self.phase, wx) - winding))
         disc = spread(self.amp) * torch.exp(-b_n(DISC) * (square.sqrt() - 1))
-        return disc * (1 + as_tensor(self.strength, x) * square / (square + 1 / 9) * wave)
+        return disc * (1 + as_tensor(self.strength, wx) * square / (square + 1 / 9) * wave)
 
     def total_flux(self) -> Parameter:
         """Return the flux out to infinity, that of the disc."""
@@ -94,13 +93,12 @@ class Ring(Light):
 
     def intensity(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the surface brightness, flux/arcsec^2."""
-        x, y = x - spread(self.center_x), y - spread(self.center_y)
-        wx, wy, area = ellipse(x, y, as_tensor(self.e1, x), as_tensor(self.e2, x))
+        wx, wy, area = around(self, x, y)
         modulus = (wx * wx + wy * wy).clamp_min(SMOOTHING**2).sqrt()
-        across = (modulus / area.sqrt() - as_tensor(self.radius, x)) / as_tensor(self.sigma, x)
-        phase = as_tensor(self.phase, x)
+        across = (modulus / area.sqrt() - as_tensor(self.radius, wx)) / as_tensor(self.sigma, wx)
+        phase = as_tensor(self.phase, wx)
         cos = (wx * torch.cos(phase) + wy * torch.sin(phase)) / modulus
-        return spread(self.amp) * torch.exp(-0.5 * across * across + as_tensor(self.concentration, x) * (cos - 1))
+        return spread(self.amp) * torch.exp(-0.5 * across * across + as_tensor(self.concentration, wx) * (cos - 1))
 
     def total_flux(self) -> Parameter:
         """Return the flux out to infinity.

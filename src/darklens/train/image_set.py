@@ -16,6 +16,7 @@ from darklens.evaluate.completeness import AGAINST
 from darklens.train.classification import Classification
 from darklens.train.columns import taken_from, with_planes
 from darklens.train.config import Preprocess
+from darklens.train.stored import Stored
 
 
 class StoredImages:
@@ -45,7 +46,7 @@ class StoredImages:
 
 
 @dataclass(frozen=True)
-class ImageSet:
+class ImageSet(Stored):
     """A labelled set of images.
 
     Args:
@@ -100,18 +101,6 @@ class ImageSet:
         if self.view == "both":
             return np.concatenate([self.fitted["residual"][index], self.images[index]], axis=1)
         return self.fitted[self.view][index]
-
-    def epoch(
-        self,
-        number: int,
-        order: np.ndarray,
-        batch_size: int,
-        device: torch.device | str = "cpu",
-        part: slice = slice(None),
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this part of the batches of an epoch, in this order; what does not fill a batch is left out."""
-        for step in range(max(1, len(order) // batch_size)):
-            yield self.batch(order[step * batch_size : (step + 1) * batch_size][part], device)
 
     def seen_as(self, settings: Preprocess) -> ImageSet:
         """Return the same set for a network with these settings."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,10 +10,11 @@ from torch import Tensor
 
 from darklens.data import ImagePairs
 from darklens.train.config import Preprocess
+from darklens.train.stored import Stored
 
 
 @dataclass(frozen=True, eq=False)
-class PairSet:
+class PairSet(Stored):
     """Coarse images to learn from, and sharp ones to learn.
 
     Args:
@@ -46,18 +46,6 @@ class PairSet:
         """Return coarse and sharp images at these positions, on a device."""
         found = (torch.from_numpy(np.ascontiguousarray(side[index])) for side in (self.pairs.low, self.targets))
         return tuple(images.to(device, non_blocking=True) for images in found)
-
-    def epoch(
-        self,
-        number: int,
-        order: np.ndarray,
-        batch_size: int,
-        device: torch.device | str = "cpu",
-        part: slice = slice(None),
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this part of the batches of an epoch, in this order; what does not fill a batch is left out."""
-        for step in range(max(1, len(order) // batch_size)):
-            yield self.batch(order[step * batch_size : (step + 1) * batch_size][part], device)
 
     def take(self, index: np.ndarray) -> PairSet:
         """Return the pairs at these positions."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +12,11 @@ from torch import Tensor
 from darklens.data import Table, class_order
 from darklens.train.config import Preprocess
 from darklens.train.generation.conditions import Conditions
+from darklens.train.stored import Stored
 
 
 @dataclass(frozen=True)
-class ConditionedImages:
+class ConditionedImages(Stored):
     """A set of images and what a network is told about each.
 
     Args:
@@ -72,18 +73,6 @@ class ConditionedImages:
         """Return images in physical units and what is told about them, at these positions, on a device."""
         images = torch.from_numpy(np.ascontiguousarray(self.images[index]))
         return images.to(device, non_blocking=True), torch.from_numpy(self.told[index]).to(device)
-
-    def epoch(
-        self,
-        number: int,
-        order: np.ndarray,
-        batch_size: int,
-        device: torch.device | str = "cpu",
-        part: slice = slice(None),
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this part of the batches of an epoch, in this order; what does not fill a batch is left out."""
-        for step in range(max(1, len(order) // batch_size)):
-            yield self.batch(order[step * batch_size : (step + 1) * batch_size][part], device)
 
     def seen_as(self, settings: Preprocess) -> ConditionedImages:
         """Return the same set: a generator sees images."""
