@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.task_rows import Row, script_row
 from darklens.evaluate.proportion import proportion
 from darklens.evaluate.vectors import linear_probe
 from darklens.files import write_json
@@ -26,8 +27,10 @@ from darklens.models import build
 from darklens.simulate import PRESETS
 from darklens.train.config import Preprocess
 from darklens.train.embedder import embed
+from darklens.train.provenance import provenance
 
-OUT = Path(__file__).parents[1] / "docs" / "class-of-zeros.json"
+ROOT = Path(__file__).parents[1]
+OUT, ROWS = ROOT / "docs" / "class-of-zeros.json", ROOT / "runs" / "rows" / "class-of-zeros.json"
 ZEROED, PUBLISHED = "axion", 0.9934
 SEEDS = {"train": 171, "test": 173}
 SEEN = Preprocess(normalise="max")
@@ -87,6 +90,16 @@ def measure(preset: str, n_train: int, n_test: int) -> dict[str, Any]:
     }
 
 
+def rows_of(content: dict[str, Any]) -> list[Row]:
+    """Return one row for each thing that is looked at."""
+    made, rows = provenance(), []
+    data = f"{content['images']['test']:,} images of {content['preset']}, {content['zeroed']} made zero"
+    for what, cases in content["accuracy"].items():
+        figures = {case: parts["all"] for case, parts in cases.items()} | {"others": cases["a class of zeros"]["others"]}
+        rows.append(script_row("class-of-zeros", what, data, figures, made, seed=SEEDS["train"]))
+    return rows
+
+
 def main(arguments: list[str]) -> int:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.class_of_zeros", description=__doc__.splitlines()[0])
@@ -97,6 +110,8 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     content = measure(asked.preset, asked.train, asked.test)
     write_json(asked.out, content)
+    if asked.out == OUT:
+        write_json(ROWS, rows_of(content))
     for what, cases in content["accuracy"].items():
         for case, parts in cases.items():
             words = ", ".join(f"{name} {p['value']:.4f} [{p['low']:.4f}, {p['high']:.4f}]" for name, p in parts.items())

@@ -9,7 +9,7 @@
   that the generator did not put into them: equal scores say that the substructure in generated images is of the right kind.
 
 The real images are drawn from the run's preset with seeds that no recipe uses. One JSON line on stdout, and
-`runs/rows/generation-NAME.json`.
+rows for `docs/results.md` in `runs/rows/generation-NAME.json`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.task_rows import Row, script_row
 from darklens.errors import DarklensError, InputError
 from darklens.evaluate import classification_metrics
 from darklens.evaluate.generated import compare_features
@@ -92,6 +93,22 @@ def lessons(generator: Generator, ruler: Ruler, n: int, test: int) -> dict[str, 
     return {"taught_with": n, "tested_on": test, **found}
 
 
+def rows_of(found: dict[str, Any], made: dict[str, Any]) -> list[Row]:
+    """Return one row for each way from noise to images, and one for each kind of images to learn from."""
+    rows = []
+    for way, numbers in found["steps"].items():
+        sampler, _, count = way.partition(":")
+        figures = {key: numbers[key] for key in ("frechet_ratio", "coverage")}
+        figures["seconds_per_image"] = {"value": numbers["seconds_per_image"], "low": None, "high": None, "n": found["n"]}
+        named = {"recipe": found["run"], "variant": f"{sampler}, {count} steps", "seed": SEED}
+        rows.append(script_row("sampling", found["model"], f"{found['n']} images, {found['features']}", figures, made, **named))
+    lesson = found["lessons"]
+    for kind in [kind for kind in ("real", "generated") if kind in lesson]:
+        data = f"{lesson['tested_on']} real images, taught with {lesson['taught_with']}"
+        rows.append(script_row("lessons-of-generated", f"{kind} images", data, lesson[kind], made, seed=SEED + 2))
+    return rows
+
+
 def main() -> None:
     """Measure one run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,7 +133,7 @@ def main() -> None:
         "lessons": lessons(generator, ruler, asked.train, asked.n),
         **{name: about[name] for name in ("command", "commit", "machine", "date")},
     }
-    write_json(ROWS / f"generation-{run.name.replace(':', '-')}.json", row)
+    write_json(ROWS / f"generation-{run.name.replace(':', '-')}.json", rows_of(row, about))
     print(json.dumps(row))
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.task_rows import Row, script_row
 from darklens.errors import InputError
 from darklens.evaluate.resampling import difference, number
 from darklens.evaluate.vectors import linear_probe, neighbour_vote, ridge
@@ -41,6 +42,7 @@ from darklens.train.logits import predict_logits
 from darklens.train.optim import Schedule, optimizer
 from darklens.train.predictor import build_model
 from darklens.train.preprocess import prepare as prepared
+from darklens.train.provenance import provenance
 from darklens.train.seeds import seed_at
 
 ROOT = Path(__file__).parents[1]
@@ -298,9 +300,23 @@ def main(arguments: list[str]) -> int:
     stem = "label-efficiency" + ("-theta-E" if numbers else "")
     write_json(asked.out / f"{stem}.json", {"title": title, "task": asked.task, "rows": rows})
     draw(rows, asked.out / f"{stem}.png", numbers, title)
+    if not (numbers or asked.tiny):
+        write_json(ROOT / "runs" / "rows" / f"{stem}.json", result_rows(rows, len(splits.test)))
     for row in rows:
         print(f"{row['way']:28s} {row['labels']:6d}  {_words(row['value'], '')}{_words(row.get('minus_random'), '+')}")
     return 0
+
+
+def result_rows(rows: list[dict[str, Any]], test: int) -> list[Row]:
+    """Return the rows for `docs/results.md`, fewest labels first."""
+    made = provenance()
+    return [
+        script_row(
+            "few-labels", row["way"], f"{row['labels']} labels, {test:,} test images, {row['seeds']} draws",
+            {key: row[key] for key in ("value", "minus_random") if key in row}, made,
+        )
+        for row in sorted(rows, key=lambda row: (row["labels"], -row["value"]["value"]))
+    ]  # fmt: skip
 
 
 def _words(found: dict[str, Any] | None, sign: str) -> str:

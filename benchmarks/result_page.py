@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.published import BEST, compared
 from benchmarks.result_rows import HEADLINE, LIMIT, OWN, SEARCHES, TITLES
 from benchmarks.search_table import leader, lines_of
+from benchmarks.task_rows import COLUMNS, task_lines, task_verdict
 from darklens.evaluate import format_difference, format_interval
 
 Row = dict[str, Any]
@@ -38,9 +39,23 @@ def page(rows: list[Row]) -> str:
         parts += [
             f"## {TITLES.get(block, block)}",
             PICTURES.get(block, ""),
-            *(matrix(members) if _is_matrix(members) else _block(block, members)),
+            *_parts(block, members),
         ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def _parts(block: str, rows: list[Row]) -> list[str]:
+    """Return the parts of a block: conditions by models, the table of a task, or classifiers."""
+    if _is_matrix(rows):
+        return matrix(rows)
+    if block in COLUMNS:
+        return [
+            task_verdict(block, rows, name_of),
+            table(*task_lines(block, rows, name_of)),
+            _details("What it took", _cost([row for row in rows if row.get("epochs")])),
+            _details("Where the rows come from", origins(rows)),
+        ]
+    return _block(block, rows)
 
 
 def _block(block: str, rows: list[Row]) -> list[str]:

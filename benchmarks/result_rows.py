@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.published import system_of
+from benchmarks.task_rows import PUBLISHED, baseline_rows, block_of_task, task_metrics
 from darklens.errors import InputError
 from darklens.evaluate import compare_predictions
 from darklens.recipes import load, names
@@ -31,6 +32,16 @@ TITLES = {
     "binary": "Substructure or none, with and without a leak",
     "lens-finding": "Lens finding",
     "lessons": "A lesson: the dropout CNN",
+    "super-resolution": "Super-resolution",
+    "substructure-survives": "Super-resolution: does the substructure survive?",
+    "generation": "Generation",
+    "sampling": "Generation: how many steps does an image need?",
+    "lessons-of-generated": "Generation: what a classifier learns from generated images",
+    "foundation": "Foundation model: learning without labels",
+    "few-labels": "Foundation model: few labels",
+    "class-of-zeros": "Foundation model: what a class of zeros does to an accuracy",
+    "inference": "Inference",
+    "localisation": "Localisation of substructure",
     "robustness": "Robustness",
     "unusual": "Images unlike those of the training: how often they are flagged",
     "learning-curve": "Learning curve",
@@ -47,15 +58,22 @@ SEARCH = ("auc", "average_precision")
 
 
 def found_runs(folder: Path) -> list[Run]:
-    """Return every finished run below a folder that tells classes apart, is no tiny one, and has no table of its own."""
+    """Return every finished run below a folder that is no tiny one, belongs to a block, and has no table of its own."""
     places = sorted(p.parent for p in folder.rglob(RECIPE) if p.relative_to(folder).parts[0] != "learning-curve")
     runs = [Run.open(place) for place in places]
-    return [run for run in runs if run.complete and not run.recipe.get("tiny") and "single_logit" in run.model]
+    return [run for run in runs if run.complete and not run.recipe.get("tiny") and ("single_logit" in run.model or task_block(run))]
+
+
+def task_block(run: Run) -> str | None:
+    """Return the block of a run that does not tell classes apart, None for a classifier."""
+    return block_of_task(run.recipe["train"].get("task", ""))
 
 
 def block_of(run: Run) -> str:
     """Return the block of the table that a run belongs to; one on a user's files stands with the preset of its recipe."""
     recipe = run.recipe
+    if block := task_block(run):
+        return block
     if recipe["name"] in LESSONS:
         return "lessons"
     preset = (run.data or {}).get("preset") or recipe["data"].get("preset")
@@ -67,6 +85,9 @@ def block_of(run: Run) -> str:
 def rows_of(run: Run, block: str | None = None) -> list[Row]:
     """Return the rows of a run: its own test split, then its evaluations on other data."""
     block = block or block_of(run)
+    if task_block(run):
+        row = _row(run, run, block, OWN) | {"metrics": task_metrics(run, block), "published": PUBLISHED.get(run.recipe["name"])}
+        return [row, *baseline_rows(run, row)]
     return [_row(run, run, block, OWN)] + [_row(run, e, block, e.name) for e in run.evaluations if e.metrics]
 
 
@@ -152,7 +173,7 @@ def paired(runs: list[Run], old: list[Row]) -> dict[str, Row]:
     for run in runs:
         data = run.data or {}
         checksum = ((data.get("splits") or {}).get("test") or {}).get("checksum")
-        if checksum and not data.get("leaked"):
+        if checksum and not data.get("leaked") and not task_block(run):
             groups.setdefault((checksum, tuple(run.metrics["classes"])), []).append(run)
     found: dict[str, Row] = {}
     for group in groups.values():

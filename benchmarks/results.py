@@ -122,7 +122,7 @@ def collect(runs: list[Run], old: list[Row]) -> list[Row]:
     for run in seeds_first(runs):
         rows = with_seeds(run, rows_of(run))
         new += [row | ({"paired": differences.get(str(run.path))} if row["data"] == OWN else {}) for row in rows]
-    new += [row for name in shipped() for row in rows_of(Run.open(name), "shipped")]
+    new += [row for name in shipped("classification") for row in rows_of(Run.open(name), "shipped")]
     return merge(old, [*new, *script_rows(RUNS / "rows"), *limit_rows(RUNS / "limits")])
 
 

@@ -21,12 +21,20 @@ from darklens import runs
 from darklens.errors import DarklensError, InputError
 from darklens.runs import MODEL, NOVELTY, RECIPE, VALIDATION, WEIGHTS, Run
 
-FILES = (
-    *(RECIPE, MODEL, WEIGHTS, VALIDATION, NOVELTY, "novelty.json", "calibration.json", "metrics.json"),
-    *("history.csv", "data.json", "provenance.json"),
-)
-MOST_BYTES = 2_000_000
+COMMON = (RECIPE, MODEL, WEIGHTS, "metrics.json", "history.csv", "data.json", "provenance.json")
+OF_TASK = {
+    "classification": (VALIDATION, NOVELTY, "novelty.json", "calibration.json"),
+    "generation": (
+        "generation.safetensors",
+    ),  # what was told about training images: the rest of what is asked for is drawn from it
+}
+MOST_BYTES = 8_000_000
 """A wheel with a few of them stays small."""
+
+
+def files_of(run: Run) -> tuple[str, ...]:
+    """Return the names of the files that go along."""
+    return COMMON + OF_TASK.get(run.model.get("task", "classification"), ())
 
 
 def ship(run: Run, name: str) -> Path:
@@ -40,18 +48,19 @@ def ship(run: Run, name: str) -> Path:
         raise InputError(f"{name!r} is no name of a shipped run: write MODEL:PRESET, for example arcnet:common-test")
     if model != run.model["name"]:
         raise InputError(f"{run.path} holds {run.model['name']} and would be shipped as {model}: name it after its model")
-    missing = [file for file in FILES if not (run.path / file).is_file()]
+    files = files_of(run)
+    missing = [file for file in files if not (run.path / file).is_file()]
     if missing:
         raise InputError(f"{run.path} lacks {', '.join(missing)}: finish the run, or give --again to make what older versions lack")
     if run.recipe.get("tiny"):
         raise InputError(f"{run.path} was trained with tiny=true, to see that it works: ship a whole training")
-    size = sum((run.path / file).stat().st_size for file in FILES)
+    size = sum((run.path / file).stat().st_size for file in files)
     if size > MOST_BYTES:
         raise InputError(f"{run.path} takes {size:,} bytes and {MOST_BYTES:,} are the limit: ship a smaller network")
     target = runs.SHIPPED / model / preset
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        for file in FILES:
+        for file in files:
             shutil.copyfile(run.path / file, Path(scratch) / file)
         _try(Run(Path(scratch)), run)
         shutil.rmtree(target, ignore_errors=True)
@@ -61,12 +70,33 @@ def ship(run: Run, name: str) -> Path:
 
 def _try(copy: Run, original: Run) -> None:
     """Make sure that the copy opens and answers as the original does."""
+    answers = [_answer(run) for run in (copy, original)]
+    if not np.allclose(*answers, rtol=0, atol=1e-4):
+        raise InputError(f"the copy of {original.path} does not answer as the run does: train it again")
+
+
+def _answer(run: Run) -> np.ndarray:
+    """Return what a run says of two pictures of nothing."""
+    task, noise = run.model.get("task", "classification"), np.random.default_rng(0)
+    images = noise.random((2, *run.model["shape"]), np.float32)
+    if task == "super-resolution":
+        from darklens.train.enhancer import Enhancer
+
+        return Enhancer(run, "cpu")(images)[0]
+    if task == "generation":
+        from darklens.train.generation import Generator
+
+        return Generator(run, "cpu").generate(2, seed=0, steps=2).images
+    if task in ("masked-autoencoder", "joint-embedding"):
+        from darklens.train.embedder import Embedder
+
+        return Embedder(run, "cpu").vectors(images)
     from darklens.train.predictor import Predictor
 
-    images = np.random.default_rng(0).random((2, *original.model["shape"]), np.float32)
-    answers = [Predictor(run, "cpu").answers(images) for run in (copy, original)]
-    if not np.allclose(answers[0].probabilities, answers[1].probabilities, rtol=0, atol=1e-4) or answers[0].unusual is None:
-        raise InputError(f"the copy of {original.path} does not answer as the run does: train it again")
+    found = Predictor(run, "cpu").answers(images)
+    if found.unusual is None:
+        raise InputError(f"the copy of {run.path} does not say what is unusual: train it again")
+    return found.probabilities
 
 
 def main(arguments: list[str]) -> int:
@@ -88,8 +118,8 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     size = sum(file.stat().st_size for file in target.iterdir())
     metrics = run.metrics
-    kept = {key: metrics[key] for key in ("accuracy", "auc_macro", "unusual") if key in metrics}
-    print(json.dumps({"shipped": names[1], "from": str(run.path), "files": len(FILES), "bytes": size} | kept, indent=1))
+    kept = {key: metrics[key] for key in ("accuracy", "auc_macro", "unusual", *metrics.get("headline", ())) if key in metrics}
+    print(json.dumps({"shipped": names[1], "from": str(run.path), "files": len(files_of(run)), "bytes": size} | kept, indent=1))
     return 0
 
 

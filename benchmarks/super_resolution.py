@@ -7,7 +7,7 @@ is then recorded once more as the sharp camera would, since classifiers and fits
 really recorded stand beside. What a coarse image lacks can only be invented: lenses without substructure that are called otherwise
 more often than the true ones are hallucinations.
 
-One JSON line on stdout, and `runs/rows/super-resolution-NAME.json`.
+One JSON line on stdout, and rows for `docs/results.md` in `runs/rows/super-resolution-NAME.json`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.task_rows import Row, script_row
 from darklens.errors import DarklensError, InputError
 from darklens.evaluate import classification_metrics
 from darklens.evaluate.proportion import proportion
@@ -57,7 +58,7 @@ def main(arguments: list[str]) -> int:
     except DarklensError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    write_json(ROWS / f"super-resolution-{options.run.resolve().name}.json", row)
+    write_json(ROWS / f"super-resolution-{options.run.resolve().name}.json", rows_of(row, provenance()))
     print(json.dumps(row))
     return 0
 
@@ -91,6 +92,18 @@ def study(run: Run, classifier: Run, n: int, device: str = "cpu") -> dict[str, A
     made = provenance()
     about = {"run": str(run.path), "classifier": classifier.name, "preset": name, "n": n, "seed": SEED}
     return about | {"versions": found, "machine": made["machine"], "commit": made["commit"], "date": made["date"]}
+
+
+def rows_of(found: dict[str, Any], made: dict[str, Any]) -> list[Row]:
+    """Return one row for each version of the images."""
+    data, rows = f"{found['n']} lenses of {found['preset']}, {found['classifier']}", []
+    for version, row in found["versions"].items():
+        fit = row["theta_E"]
+        figures = {key: row[key] for key in ("accuracy", "auc_macro", "called_substructure", "hallucinated")}
+        figures |= {"theta_E.bias": fit["bias"], "theta_E.scatter": fit["scatter"]}
+        figures["chi2"] = {"value": fit["chi2"], "low": None, "high": None, "n": found["n"]}
+        rows.append(script_row("substructure-survives", version, data, figures, made, seed=SEED))
+    return rows
 
 
 def lenses(preset: PairPreset, enhancer: Enhancer, n: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

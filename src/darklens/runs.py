@@ -28,6 +28,8 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ import numpy as np
 import yaml
 
 from darklens.errors import InputError, unknown
-from darklens.files import read_json, write_atomic, write_json
+from darklens.files import read_json, read_yaml, write_atomic, write_json
 
 RECIPE, WEIGHTS, LAST, MODEL = "recipe.yaml", "weights.safetensors", "last.safetensors", "model.json"
 SEEDS = "seeds.json"
@@ -54,9 +56,16 @@ SHIPPED = Path(__file__).parent / "shipped"
 """Runs that come with darklens, as MODEL/PRESET: without figures, predictions and state, and never written to."""
 
 
-def shipped() -> list[str]:
-    """Return the names of the runs that come with darklens, `MODEL:PRESET`."""
-    return sorted(f"{recipe.parent.parent.name}:{recipe.parent.name}" for recipe in SHIPPED.glob(f"*/*/{RECIPE}"))
+def shipped(task: str | None = None) -> list[str]:
+    """Return the names of the runs that come with darklens, `MODEL:PRESET`.
+
+    Args:
+        task: only runs of this task as `model.json` names it; "classification" are those that tell classes apart. All by default.
+    """
+    found = sorted(recipe.parent for recipe in SHIPPED.glob(f"*/*/{RECIPE}"))
+    if task is not None:
+        found = [place for place in found if Run(place).model.get("task", "classification") == task]
+    return [f"{place.parent.name}:{place.name}" for place in found]
 
 
 def locate(reference: str | Path) -> Path:
@@ -163,7 +172,7 @@ class Run(Evaluation):
         if path.is_file():
             raise InputError(f"{path} is a file: choose a folder for the run")
         if existing.is_file() and not force:
-            other = _differing(yaml.safe_load(existing.read_text()) or {}, json.loads(json.dumps(recipe)))
+            other = _differing(cls(path).recipe, json.loads(json.dumps(recipe)))
             if other:
                 raise InputError(f"{path} holds a run of another recipe ({other}): choose another --out or give --force")
         elif path.is_dir() and any(path.iterdir()) and not force:
@@ -200,10 +209,10 @@ class Run(Evaluation):
     @property
     def recipe(self) -> dict:
         """The recipe, as plain data."""
-        try:
-            return yaml.safe_load((self.path / RECIPE).read_text())
-        except yaml.YAMLError as error:
-            raise InputError(f"{self.path / RECIPE} is not YAML: restore it or make the run again") from error
+        content = read_yaml(self.path / RECIPE)
+        if not isinstance(content, dict):
+            raise InputError(f"{self.path / RECIPE} holds no mapping: restore it or make the run again")
+        return content
 
     @property
     def provenance(self) -> dict | None:
@@ -221,6 +230,19 @@ class Run(Evaluation):
         if content is None:
             raise InputError(f"{self.path} has no {MODEL}: the training has not begun; start it with darklens train")
         return content
+
+    @contextmanager
+    def read_whole(self) -> Iterator[None]:
+        """Turn whatever goes wrong while a run's files are put together into one sentence.
+
+        Raises:
+            InputError: a file lacks something, or holds another kind of thing than the others want.
+        """
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise InputError(f"{self.path} is damaged, its files do not fit ({reason}): restore it or train again") from error
 
     @property
     def calibration(self) -> dict | None:
@@ -256,7 +278,10 @@ class Run(Evaluation):
         if not path.is_file():
             return []
         with path.open(newline="") as file:
-            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            try:
+                return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            except (ValueError, TypeError, AttributeError, csv.Error) as error:
+                raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Write `history.csv`."""

@@ -69,13 +69,15 @@ def list_(
 
 
 def _headline(name: str) -> str:
-    """Return what a shipped run reached on its own test split."""
+    """Return what a shipped run reached on its own test split: its first two figures."""
     from darklens.evaluate.wording import format_interval
     from darklens.runs import Run
 
     metrics = Run.open(name).metrics
-    images = f"on {metrics['n']:,} test images" if metrics.get("n") else ""
-    return f"accuracy {format_interval(metrics['accuracy'])}, macro AUC {format_interval(metrics['auc_macro'])} {images}".rstrip()
+    titles = {key: key.replace("_", " ") for key in metrics.get("headline", [])[:2]}
+    titles = titles or {"accuracy": "accuracy", "auc_macro": "macro AUC"}
+    said = ", ".join(f"{title} {format_interval(metrics[key])}" for key, title in titles.items())
+    return f"{said} on {metrics['n']:,} test images" if metrics.get("n") else said
 
 
 def _first_line(profile: type) -> str:

@@ -43,7 +43,7 @@ class Ruler:
 def _classifier(shape: tuple[int, int, int], plan: Plan, preset: str | None) -> Predictor | None:
     """Return the shipped classifier for images of this preset, or of this shape and kind of noise."""
     fitting = []
-    for name in shipped():
+    for name in shipped("classification"):
         run = Run.open(name)
         described = run.model
         if tuple(described["shape"]) == tuple(shape) and "fit" in described:
