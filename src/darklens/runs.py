@@ -23,6 +23,7 @@ JSON, CSV, Parquet and safetensors only; files are written whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -167,6 +168,20 @@ class Run(Evaluation):
         Raises:
             InputError: the folder holds something else, or a run of another recipe, and `force` is not given.
         """
+        cls.check_free(path, recipe, force=force)
+        run = cls(Path(path))
+        if force:
+            run._clear()
+        write_atomic(run.path / RECIPE, yaml.safe_dump(recipe, sort_keys=False))
+        return run
+
+    @classmethod
+    def check_free(cls, path: str | Path, recipe: dict, *, force: bool = False) -> None:
+        """Make sure that `create` would succeed, and change nothing.
+
+        Raises:
+            InputError: as `create`.
+        """
         path = Path(path)
         existing = path / RECIPE
         if path.is_file():
@@ -177,10 +192,13 @@ class Run(Evaluation):
                 raise InputError(f"{path} holds a run of another recipe ({other}): choose another --out or give --force")
         elif path.is_dir() and any(path.iterdir()) and not force:
             raise InputError(f"{path} holds something that is not a run: choose another --out or give --force")
-        if force:
-            cls(path)._clear()
-        write_atomic(existing, yaml.safe_dump(recipe, sort_keys=False))
-        return cls(path)
+
+    def discard_unbegun(self) -> None:
+        """Remove a run in which no step was trained yet, so that its folder is free again; any other stays as it is."""
+        if not any((self.path / name).exists() for name in ("history.csv", WEIGHTS, LAST)):
+            self._clear()
+            with contextlib.suppress(OSError):
+                self.path.rmdir()  # only if nothing else lies in it
 
     def _clear(self) -> None:
         """Remove what a run consists of, and nothing else that may lie in the folder."""

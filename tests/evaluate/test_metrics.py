@@ -154,3 +154,11 @@ def test_the_biased_calibration_error_is_not_compared():
 def test_bad_input_is_one_sentence(p, y, match):
     with pytest.raises(InputError, match=match):
         classification_metrics(p, np.array(y, dtype=int), CLASSES)
+
+
+def test_images_of_one_class_alone_have_no_ranking():
+    probabilities = np.random.default_rng(0).dirichlet([1, 1], 30)
+    found = classification_metrics(probabilities, np.ones(30, int), ["a", "b"], n_boot=50)
+    for key in ("auc_macro", "average_precision"):
+        assert found[key]["value"] is None
+    assert found["accuracy"]["value"] is not None

@@ -39,14 +39,15 @@ class Ranking:
             weights: `(B, n)` non-negative.
 
         Returns:
-            Two `(B,)`; NaN where a weighting leaves no positive or (for the ROC area) no negative.
+            Two `(B,)`; NaN where a weighting leaves no positive or no negative: among positives alone any order is perfect.
         """
         true, false = self.steps(weights)
         gained = np.diff(true, axis=1, prepend=0.0)
         positives, negatives = true[:, -1], false[:, -1]
         pairs = (gained * (negatives[:, None] - false)).sum(1) + 0.5 * (gained * np.diff(false, axis=1, prepend=0.0)).sum(1)
         precision = _ratio(true, true + false, 0.0)
-        return _ratio(pairs, positives * negatives), _ratio((gained * precision).sum(1), positives)
+        average = np.where(negatives > 0, _ratio((gained * precision).sum(1), positives), np.nan)
+        return _ratio(pairs, positives * negatives), average
 
 
 def roc_curve(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -80,29 +80,60 @@ def execute(
     return runs
 
 
+def _train(run: Run, recipe: Recipe, splits: Splits, team: Team, budget_s: float | None, log: Log, progress: Progress) -> bool:
+    """Train, and do what follows for this task; returns False if the user interrupted. A refused training leaves no folder."""
+    try:
+        training, state = train_network(run, recipe, splits, team=team, budget_s=budget_s, log=log, progress=progress)
+    except InputError:
+        if team.leads:
+            run.discard_unbegun()
+        raise
+    if team.leads:
+        run.write("provenance", _provenance(training, state, splits))
+    if state["interrupted"]:
+        log(f"stopped after epoch {state['epoch']}; continue with: darklens train --resume {run.path}")
+    elif team.leads:
+        experiment_of(recipe).finish(run, training, splits, log)
+    team.wait()
+    return not state["interrupted"]
+
+
 def _begin(
     recipe: Recipe, out: Path, folders: list[Path], data: Path, leads: bool, force: bool, log: Log, progress: Progress
 ) -> tuple[list[Run], Splits | None]:
-    """Make the folders, and the images, should any be needed; processes that do not lead find both."""
-    force = force and leads
-    runs = [_folder(folder, one, force) for one, folder in zip(recipe.single(), folders, strict=True)]
-    if all(run.complete for run in runs):
+    """Make the images, should any be needed, and then the folders; processes that do not lead find both.
+
+    Folders come last: images that are refused leave none behind, and what `force` replaces stays until there is something to begin.
+    """
+    force, singles = force and leads, list(zip(recipe.single(), folders, strict=True))
+    found = [_found(folder, one, force) for one, folder in singles]
+    runs = [run for run in found if run is not None and run.complete]
+    if len(runs) == len(singles):
         log(f"{out} is finished: nothing to do (begin anew with --force)")
         return runs, None
     wanted = recipe.effective()
     if not leads:
         wanted = wanted.model_copy(update={"data": imported(wanted.data, data)})
-    return runs, experiment_of(wanted).prepare(wanted, data, log, progress)
+    splits = experiment_of(wanted).prepare(wanted, data, log, progress)
+    made = [
+        run or Run.create(folder, one.model_dump(mode="json"), force=force)
+        for run, (one, folder) in zip(found, singles, strict=True)
+    ]
+    return made, splits
 
 
-def _folder(path: Path, recipe: Recipe, force: bool) -> Run:
-    """Make or find the folder of a run; keys that did not exist when it began have today's defaults."""
+def _found(path: Path, recipe: Recipe, force: bool) -> Run | None:
+    """Return the run of this recipe that the folder holds, None where one can be made; keys that it lacks have today's defaults.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
     if (path / RECIPE).is_file() and not force:
         with contextlib.suppress(InputError):
-            content = validate(Run.open(path).recipe)
-            if content == recipe:
+            if validate(Run.open(path).recipe) == recipe:
                 return Run.open(path)
-    return Run.create(path, recipe.model_dump(mode="json"), force=force)
+    Run.check_free(path, recipe.model_dump(mode="json"), force=force)
+    return None
 
 
 def resume(
@@ -153,19 +184,6 @@ def train_network(run: Run, recipe: Recipe, splits: Splits, **settings: Any) -> 
     sets = [images.seen_as(recipe.preprocess) for images in (splits.train, splits.validation)]
     training = Training(run, model, splits.task, *sets, recipe.train, recipe.preprocess, **settings)
     return training, training.fit()
-
-
-def _train(run: Run, recipe: Recipe, splits: Splits, team: Team, budget_s: float | None, log: Log, progress: Progress) -> bool:
-    """Train, and do what follows for this task; returns False if the user interrupted."""
-    training, state = train_network(run, recipe, splits, team=team, budget_s=budget_s, log=log, progress=progress)
-    if team.leads:
-        run.write("provenance", _provenance(training, state, splits))
-    if state["interrupted"]:
-        log(f"stopped after epoch {state['epoch']}; continue with: darklens train --resume {run.path}")
-    elif team.leads:
-        experiment_of(recipe).finish(run, training, splits, log)
-    team.wait()
-    return not state["interrupted"]
 
 
 def _provenance(training: Training, state: dict[str, Any], splits: Splits) -> dict[str, Any]:

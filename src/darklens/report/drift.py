@@ -50,6 +50,10 @@ def free_folder(out: Path, force: bool) -> Path:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file: choose a folder")
+    if out.suffix in (".html", ".json", ".md", ".png"):
+        raise InputError(
+            f"--out {out} looks like a file, and a drift report is a folder of page, JSON and pictures: leave {out.suffix} out"
+        )
     if out.is_dir() and any(out.iterdir()):
         if not (out / JSON).is_file():
             raise InputError(f"--out {out} holds something that is no drift report: choose another folder")
