@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint format results bench clean
+.PHONY: demo test test-all lint format types coverage docs notebooks package results bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("darklens needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -31,6 +31,26 @@ test-all: lint
 format: $(STAMP)
 	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+coverage: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov=darklens --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+# build/site/index.html, to be read without a server; a warning, such as a link that leads nowhere, is an error
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# executes them and keeps what they print and draw
+notebooks: $(STAMP)
+	$(BIN)/python -m docs.theme.notebooks
+
+# wheel, sdist and bill of materials; the date of the last commit makes two builds the same to the byte
+package: $(STAMP)
+	$(BIN)/python -m benchmarks.sbom --check
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1700000000) $(BIN)/python -m build --outdir dist
+	$(BIN)/python -m benchmarks.sbom --out dist/sbom.json
 
 results: $(STAMP)
 	$(BIN)/python -m benchmarks.results

@@ -20,12 +20,16 @@ BLOCKS = {
     "generation": "generation",
     "masked-autoencoder": "foundation",
     "joint-embedding": "foundation",
-    "inference": "inference",
-    "pinn": "inference",
-    "localisation": "localisation",
 }
-"""Block by the task of a recipe."""
+"""Block by the task of a recipe; rows of inference and localisation come from scripts of these names."""
 COLUMNS: dict[str, dict[str, str]] = {
+    "localisation": {
+        "log10_m_50": "mass of which half are found, log10 M_sun",
+        "log10_m_50_on_arcs": "on bright arcs",
+        "false_positives": "false positives an image without clump",
+        "found": "clumps found",
+        "mass_bias": "bias of log10 M_sun",
+    },
     "super-resolution": {
         "truth.gain_db": "PSNR over bicubic against the truth, dB",
         "recorded.gain_db": "against the image as recorded, dB",
@@ -77,6 +81,20 @@ COLUMNS: dict[str, dict[str, str]] = {
         "accuracy": "accuracy on real images",
         "auc_macro": "macro AUC",
         "loss": "log loss",
+    },
+    "inference": {
+        "mae": "mean absolute error",
+        "published_mae": "published",
+        "prior_mae": "of always saying the median",
+        "bias": "bias",
+        "scatter": "scatter",
+        "width": "half of the 68% interval",
+        "coverage_68": "68% intervals hold",
+        "coverage_95": "95% intervals hold",
+        "ks": "ranks: largest deviation",
+        "tarp_ks": "TARP: largest deviation",
+        "critical": "exceeded by chance once in 20",
+        "unusual": "flagged as unusual",
     },
     "few-labels": {"value": "accuracy", "minus_random": "minus the same from random weights, same labels"},
     "class-of-zeros": {
@@ -194,9 +212,11 @@ def _leading_number(text: str) -> float:
     return float(first) if first.isdigit() else 0.0
 
 
-def _cell(key: str, figure: Row | None) -> str:
+def _cell(key: str, figure: Row | float | None) -> str:
     if figure is None:
         return NONE
+    if not isinstance(figure, dict):
+        return f"{figure:.4g}"
     if figure.get("low") is None:
         return f"{figure['value']:.4g}"
     if "excludes_zero" in figure:

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from darklens import cli
-from darklens.cli.show import noise_of, substructure_convergence, systems_of
+from darklens.cli.show import substructure_convergence, systems_of
 from darklens.lensing import LIGHTS, MASSES, SIS, magnification, trace
 from darklens.simulate import INSTRUMENTS, PAIRS, PRESETS, configured, preset, render
+from darklens.simulate.disturbance import noise_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -25,15 +25,19 @@ if TYPE_CHECKING:
         enhance,
         ensemble,
         evaluate,
+        explain,
         export,
         fit,
         generate,
+        infer,
         inject,
         limit,
         load,
+        localise,
         open_run,
         report,
         score,
+        serve,
         similar,
         simulate,
         train,
@@ -65,6 +69,7 @@ _HOME = {
             "inject",
             "limit",
             "load",
+            "localise",
             "open_run",
             "score",
             "walk",
@@ -97,15 +102,19 @@ __all__ = [
     "enhance",
     "ensemble",
     "evaluate",
+    "explain",
     "export",
     "fit",
     "generate",
+    "infer",
     "inject",
     "limit",
     "load",
+    "localise",
     "open_run",
     "report",
     "score",
+    "serve",
     "similar",
     "simulate",
     "train",
@@ -113,7 +122,7 @@ __all__ = [
 ]
 
 
-ROOMS = ("evaluate", "fit", "report", "simulate", "train")
+ROOMS = ("evaluate", "explain", "fit", "infer", "report", "serve", "simulate", "train")
 """Rooms whose name is also that of a function of the interface: `darklens.simulate("model-iii", n=300)` calls the function, and
 `darklens.simulate.render` lies in the room."""
 

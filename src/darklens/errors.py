@@ -7,13 +7,25 @@ user can put right by giving something else (exit code 2); `WorkError` for work 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+TEXT_AT_MOST = 4000
+"""Characters of a sentence; what a damaged file says of itself may be longer."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class DarklensError(Exception):
-    """Base of all errors that darklens raises on purpose; its text is one sentence for the user."""
+    """Base of all errors that darklens raises on purpose; its text is one sentence for the user.
+
+    Names and values in it come from files: line breaks, what a terminal would obey, and bytes that are no text are escaped.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str = "") -> None:
+        text = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(text))
+        super().__init__(text if len(text) <= TEXT_AT_MOST else f"{text[: TEXT_AT_MOST - 500]} [...] {text[-400:]}")
 
 
 class InputError(DarklensError):

@@ -10,12 +10,15 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from darklens.errors import InputError, WorkError
 
 TEMPORARY = ".tmp"
+YAML_NODES_AT_MOST = 100_000
 
 
 def settle(temporary: Path, path: Path) -> None:
@@ -65,6 +68,51 @@ def plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
+def lock(folder: Path) -> int | None:
+    """Hold a folder against a second writer; the lock ends with the process, however it ends.
+
+    Returns:
+        What `unlock` wants; None where the system or the file system has no locks.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such lock on this system
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise InputError(f"{folder} is being written by another process: wait for it, or choose another folder") from error
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def unlock(descriptor: int | None) -> None:
+    """Let go of what `lock` returned."""
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+@contextmanager
+def held(folder: Path, wanted: bool = True) -> Iterator[None]:
+    """Hold a folder against a second writer while something is done, if `wanted`.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    descriptor = lock(folder) if wanted else None
+    try:
+        yield
+    finally:
+        unlock(descriptor)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -75,10 +123,39 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except OSError as error:
         raise unreadable(path, error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}): restore it or make it again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a JSON {type(content).__name__}, not an object: restore it or make it again")
+    return content
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, or unfolds to more than `YAML_NODES_AT_MOST` values: an alias stands for
+            all that it names, so that a few lines can stand for more than any memory holds.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} is not YAML ({reason}): restore it or write it again") from error
+    pending, seen = [content], 0
+    while pending:
+        value = pending.pop()
+        seen += 1
+        if seen > YAML_NODES_AT_MOST:
+            raise InputError(f"{path} unfolds to more than {YAML_NODES_AT_MOST} values: write it without aliases of aliases")
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
     return content
 
 

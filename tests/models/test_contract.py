@@ -16,6 +16,8 @@ PARAMETERS = {
     "resnet18": 11_171_779,
     "pi-resnet18-published": 11_171_779 + 7 * 7 * 64,
     "pi-resnet18": 11_171_779 + 7 * 7 * 64 + 28_794,
+    "pinn": 137_259,
+    "pinn-published": 11_171_779 + 3 * (512 + 1) + 3 * 3,
     "arcnet": 105_771,
     "p4m-resnet": 39_611,
     "vit": 13_395_203,
@@ -177,7 +179,7 @@ def test_first_convolution_sees_the_bands(name):
     assert isinstance(convolution, nn.Conv2d)
     shifted = 5 if name.startswith("lensformer") else 1  # each band and its four shifts
     maps = {"p4m-resnet": 9}.get(name, 3 * shifted)  # what it makes of three bands itself
-    assert convolution.in_channels == maps + name.startswith("pi-")
+    assert convolution.in_channels == maps + (name.startswith("pi-") or name == "pinn")
 
 
 @every_model

@@ -43,26 +43,81 @@ def compare(runs: Iterable[str | Path | Run], *, on: str | None = None) -> dict:
     return {"runs": {name: place.metrics for name, place in places.items()}, "pairs": pairs}
 
 
-def report(runs: Iterable[str | Path | Run], out: str | Path, *, title: str | None = None) -> Path:
-    """Write one self-contained HTML page about runs, with paired comparisons of those that share a test set.
+def comparison_page(runs: Iterable[str | Path | Run], out: str | Path, *, title: str | None = None) -> Path:
+    """Write one self-contained HTML page that sets any number of runs of any tasks side by side.
+
+    Runs that were tested on the same images stand together, with their paired differences and their curves in one drawing.
 
     Raises:
-        InputError: a folder is no run, or has no results yet.
+        InputError: fewer than two runs, a folder is no run or has no results yet, or a file that is no page.
     """
-    from darklens.report import render_plain, render_report, tells_classes
+    from darklens.api.looking import roc_curves
+    from darklens.report import names_of, render_comparison, tells_classes
 
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    if len(opened) < 2:
+        raise InputError(f"{len(opened)} run given: a comparison needs at least 2")
+    path = _page(out)
+    groups = sorted(_by_test_set(opened), key=lambda group: not tells_classes(group[0]))
+    names = dict(zip((run.path for run in opened), names_of(opened), strict=True))
+    pairs = {str(group[0].path): _paired(group, [names[run.path] for run in group]) for group in groups}
+    curves = {str(run.path): roc_curves(run) for run in opened if tells_classes(run)}
+    render_comparison(groups, path, pairs=pairs, curves=curves, **({"title": title} if title else {}))
+    return path
+
+
+def report(runs: Iterable[str | Path | Run], out: str | Path, *, title: str | None = None, mistakes: int = 8) -> Path:
+    """Write one self-contained HTML page about runs, with paired comparisons of those that share a test set.
+
+    Args:
+        runs: finished runs, of one task or of several.
+        out: HTML file.
+        title: heading.
+        mistakes: of each classifier so many of its most confident mistakes can be opened; 0 leaves them out.
+
+    Raises:
+        InputError: a folder is no run, or has no results yet, or a file that is no page.
+    """
+    from darklens.api.looking import mistakes as opened_mistakes
+    from darklens.api.looking import roc_curves
+    from darklens.report import names_of, render_plain, render_report, tells_classes
+
+    if mistakes < 0:
+        raise InputError(f"--mistakes {mistakes} is below 0: give how many can be opened, 0 for none")
+    opened, path = [run if isinstance(run, Run) else Run.open(run) for run in runs], _page(out)
+    titled = {"title": title} if title else {}
     if any(run.metrics is not None and not tells_classes(run) for run in opened):
-        render_plain(opened, Path(out), **({"title": title} if title else {}))
-        return Path(out)
-    pairs = []
-    for group in _by_test_set(opened):
-        try:
-            pairs += compare(group)["pairs"] if len(group) > 1 else []
-        except InputError:
-            continue  # other rows of the same table: such runs stand side by side without a paired comparison
-    render_report(opened, Path(out), comparison=pairs or None, **({"title": title} if title else {}))
+        render_plain(opened, path, **titled)
+        return path
+    looks = {}
+    for run in opened if all(run.metrics for run in opened) else []:
+        shown, why = opened_mistakes(run, mistakes) if mistakes else ([], "")
+        looks[str(run.path)] = {"curves": roc_curves(run), "mistakes": shown, "no_mistakes": why}
+    names = dict(zip((run.path for run in opened), names_of(opened), strict=True))
+    pairs = [pair for group in _by_test_set(opened) for pair in _paired(group, [names[run.path] for run in group])]
+    render_report(opened, path, comparison=pairs or None, looks=looks, **titled)
+    return path
+
+
+def _page(out: str | Path) -> Path:
+    if Path(out).suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {out} is no .html file: the page is HTML")
     return Path(out)
+
+
+def _paired(group: list[Run], names: list[str]) -> list[dict]:
+    """Return the paired differences of runs that were tested on the same table, under these names.
+
+    There are none where they saw other rows of it, or tell no classes apart.
+    """
+    if len(group) < 2:
+        return []
+    try:
+        content = compare(group)
+    except InputError:
+        return []
+    called = dict(zip(content["runs"], names, strict=True))
+    return [pair | {"a": called[pair["a"]], "b": called[pair["b"]]} for pair in content["pairs"]]
 
 
 def _by_test_set(runs: list[Run]) -> list[list[Run]]:

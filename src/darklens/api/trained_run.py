@@ -163,6 +163,8 @@ def evaluate(
     from darklens.data import is_pairs
     from darklens.train.enhancer import Enhancer
     from darklens.train.evaluation import evaluate_path
+    from darklens.train.inference.estimator import Estimator
+    from darklens.train.inference.other_images import evaluate_parameters
     from darklens.train.pair_evaluation import evaluate_pairs
 
     runs = [run] if isinstance(run, str | Path | Run) else list(run)
@@ -172,6 +174,14 @@ def evaluate(
             raise InputError(f"{path} holds pairs, which one run of super-resolution sharpens as they are: leave other options out")
         opened = runs[0] if isinstance(runs[0], Run) else Run.open(runs[0])
         return evaluate_pairs(Enhancer(opened, device), Path(path), name=name, out=None if out is None else Path(out))
+    if len(runs) == 1 and (opened := runs[0] if isinstance(runs[0], Run) else Run.open(runs[0])).model.get("task") == "inference":
+        given = (group, resize, hdu, bands, symmetries, coverage, prevalence, threshold, cost_fp, cost_fn, calibrate)
+        if any(given):
+            raise InputError(
+                f"{opened.path} infers numbers and tells no classes apart: leave other options than name and split out"
+            )
+        place = None if out is None else Path(out)
+        return evaluate_parameters(Estimator(opened, device), Path(path), name=name, split=split, out=place)
     wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
     judge = ensemble(runs, device=device, symmetries=symmetries, coverage=coverage, **wishes)
     return evaluate_path(

@@ -55,4 +55,4 @@ def candidates(
         scores, top, label=label, min_probability=min_probability, images=images, known=known,
         radius=RADIUS if radius is None else radius, progress=progress,
     )  # fmt: skip
-    return write_candidates(folder, selection, scores=scores, bands=bands)
+    return write_candidates(folder, selection, scores=scores, images=images, bands=bands)

@@ -1,9 +1,9 @@
-"""Commands that take lenses apart: fit, calibrate."""
+"""Commands that take lenses apart: fit (smooth lenses in batches, or one lens in full), calibrate."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,24 +23,59 @@ def fit(
     preset: Preset = None,
     instrument: Instrument = None,
     model: Annotated[
-        str | None, typer.Option(help="sis, sie or epl, +shear+sersic, and +lens_light where the lens shines.")
+        str | None,
+        typer.Option(
+            help="sis, sie or epl, +shear+sersic, +lens_light where the lens shines; one lens: sie or epl, +shear, +multipoles."
+        ),
     ] = None,
     fixed: Fixed = None,
-    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel, with --psf-fwhm: an instrument of your own.")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel, with --psf-fwhm or --psf.")] = None,
     psf_fwhm: Annotated[float | None, typer.Option(help="Arcsec, Gaussian.")] = None,
     noise: Annotated[Path | None, typer.Option(help="FITS or .npy map of the standard deviation of each pixel.")] = None,
     mask: Annotated[Path | None, typer.Option(help="FITS or .npy map, non-zero where a pixel counts.")] = None,
+    psf: Annotated[Path | None, typer.Option(help="FITS or .npy file of the PSF: models one lens in full.")] = None,
+    exclude: Annotated[Path | None, typer.Option(help="One lens: map, non-zero where a pixel does not count.")] = None,
+    source: Annotated[str | None, typer.Option(help="One lens: pixelised (the default) or parametric.")] = None,
+    light: Annotated[str | None, typer.Option(help="One lens: mge (the default), sersic, sersics or none.")] = None,
+    samples: Annotated[int | None, typer.Option(help="One lens: posterior samples; 0 gives a Gaussian approximation.")] = None,
+    seed: Annotated[int, typer.Option(help="One lens: of starts and chains.")] = 0,
+    starts: Annotated[int | None, typer.Option(help="One lens: starting points.")] = None,
+    theta_E: Annotated[float | None, typer.Option("--theta-e", help="One lens: guess of the Einstein radius, arcsec.")] = None,
+    centre: Annotated[str | None, typer.Option(help="One lens: X,Y of the lens from the middle of the image, arcsec.")] = None,
+    annulus: Annotated[str | None, typer.Option(help="One lens: INNER,OUTER radius of the pixels that are fitted, arcsec.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="One lens: nodes along a side of a pixelised source.")] = None,
+    regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
+    noise_hdu: Annotated[str | None, typer.Option(help="Extension of the noise map.")] = None,
+    psf_hdu: Annotated[str | None, typer.Option(help="Extension of the PSF.")] = None,
     hdu: Hdu = None,
     bands: Bands = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Fit smooth lenses: parameters with errors, and what is left in units of the noise."""
+    """Fit smooth lenses: parameters with errors, and what is left in units of the noise.
+
+    With --psf, or any option of one lens: a full model of that lens with a source on pixels, in fit.json, fit.fits and figures.
+    """
     from darklens import api, console
 
+    pair_of = {"centre": _pair(centre, "--centre"), "annulus": _pair(annulus, "--annulus")}
+    choices = {"source": source, "light": light, "starts": starts, "theta_E": theta_E, "nodes": nodes, **pair_of}
+    choices = {k: v for k, v in (choices | {"regularisation": regularisation}).items() if v is not None}
+    if choices or samples is not None or any(v is not None for v in (psf, exclude, noise_hdu, psf_hdu)):
+        if preset is not None or fixed:
+            raise InputError("--preset and --fix belong to batches of smooth lenses: leave them out to model one lens in full")
+        choices |= {"model": model} if model is not None else {}
+        with console.progress_bar() as progress:
+            content = api.fit_lens_path(
+                path, out, noise=noise, psf=psf, mask=mask, exclude=exclude, pixel_scale=pixel_scale, psf_fwhm=psf_fwhm,
+                instrument=instrument, hdu=hdu_of(hdu), noise_hdu=hdu_of(noise_hdu), psf_hdu=hdu_of(psf_hdu), bands=bands,
+                samples=samples or 0, seed=seed, force=force, log=console.say,
+                progress=lambda done, total: progress("sampling", done, total), **choices,
+            )  # fmt: skip
+        return console.show_json(content) if as_json else _show_lens(content, out)
     with console.progress_bar() as progress:
         content = api.fit_path(
-            path, out, preset=preset, instrument=instrument, model=model, fixed=_numbers(fixed), pixel_scale=pixel_scale,
+            path, out, preset=preset, instrument=instrument, model=model, fixed=numbers(fixed), pixel_scale=pixel_scale,
             psf_fwhm=psf_fwhm, noise=noise, mask=mask, hdu=hdu_of(hdu), bands=bands, force=force,
             progress=lambda done: progress("fitting", done, done), log=console.say,
         )  # fmt: skip
@@ -80,7 +115,7 @@ def calibrate(
     from darklens.files import write_json
 
     content = api.calibrate(
-        path, preset=preset, instrument=instrument, model=model, fixed=_numbers(fixed), pixel_scale=pixel_scale,
+        path, preset=preset, instrument=instrument, model=model, fixed=numbers(fixed), pixel_scale=pixel_scale,
         psf_fwhm=psf_fwhm, label=label, limit=limit, hdu=hdu_of(hdu), bands=bands, log=console.say,
     )  # fmt: skip
     if out is not None:
@@ -96,7 +131,36 @@ def calibrate(
     return console.table(f"calibration on {path}", ["", "measured (68%)"], rows)
 
 
-def _numbers(items: list[str] | None) -> dict[str, float]:
+def _pair(text: str | None, option: str) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        first, second = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} {text!r} is not a pair of numbers: write for example {option} 0.3,1.8") from error
+    return first, second
+
+
+def _show_lens(content: dict[str, Any], out: Path) -> None:
+    from darklens import console
+
+    units = {"theta_E": '"', "center_x": '"', "center_y": '"'}
+    rows = []
+    for name, value in content.items():
+        if isinstance(value, dict) and {"value", "low95"} <= set(value):
+            ends = ["", ""]
+            if value["low"] is not None:
+                ends = [f"{value['low']:.5g} to {value['high']:.5g}", f"{value['low95']:.5g} to {value['high95']:.5g}"]
+            rows.append([name, f"{value['value']:.5g}{units.get(name, '')}", *ends])
+    console.table(f"{content['image']} ({content['intervals']})", ["", "value", "68%", "95%"], rows)
+    console.say(
+        f"reduced chi^2 {content['reduced_chi2']:.3f} over {content['pixels']} pixels, ln E {content['ln_evidence']:.1f}, "
+        f"{content['seconds']:.0f} s; {out}"
+    )
+
+
+def numbers(items: list[str] | None) -> dict[str, float]:
+    """Read NAME=VALUE options."""
     found = {}
     for item in items or []:
         name, sign, value = item.partition("=")

@@ -193,12 +193,18 @@ def predict(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
     on: Annotated[str | None, typer.Option(help="Evaluation on other data, by name.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file: a page about all of them instead, of any tasks.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     as_json: Json = False,
 ) -> None:
     """Runs side by side, with paired differences on the same images."""
-    from darklens import api
+    from darklens import api, console
 
-    show_comparison(api.compare(runs, on=on), as_json)
+    if out is None:
+        return show_comparison(api.compare(runs, on=on), as_json)
+    if on is not None or as_json:
+        raise InputError("--out writes the page of the runs' own test figures: leave --on and --json out")
+    return console.say(f"comparison: {api.comparison_page(runs, out, title=title)}")
 
 
 @app.command()
@@ -206,8 +212,9 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     out: Annotated[Path, typer.Option(help="HTML file.")] = Path("report.html"),
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    mistakes: Annotated[int, typer.Option(help="Wrong answers of each classifier that can be opened; 0 for none.")] = 8,
 ) -> None:
     """Write one self-contained HTML page about runs."""
     from darklens import api, console
 
-    console.say(f"report: {api.report(runs, out, title=title)}")
+    console.say(f"report: {api.report(runs, out, title=title, mistakes=mistakes)}")

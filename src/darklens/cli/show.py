@@ -67,6 +67,7 @@ def systems_of(preset: Preset, n: int, seed: int) -> list[System]:
 
     from darklens.evaluate.gallery import System
     from darklens.simulate import render
+    from darklens.simulate.disturbance import noise_of
 
     classes = len(preset.classes)
     scene = preset.population.draw(n * classes, seed)
@@ -154,23 +155,6 @@ def _note(scene: Scene, i: int) -> str:
     if value.get("vortex_half_length", 0) > 0:
         words.append(f'vortex, half-length {value["vortex_half_length"]:.2g}"')
     return f"  ({', '.join(words)})" if words else ""
-
-
-def noise_of(preset: Preset, flux: np.ndarray, truth: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
-    """Return what differences are divided by, broadcasting to `(B, H, W)`, and its name: the noise of a pixel, or the peak."""
-    import numpy as np
-
-    from darklens.simulate.noise import DeepLenseSimCounts, Exposure, SkyCountsMinMax
-
-    recording, camera = preset.recording, preset.instrument
-    light = np.maximum(flux, 0)
-    if isinstance(recording, Exposure):
-        return np.sqrt(light / camera.total_exposure + camera.background_sigma**2), r"$\sigma$ of the noise"
-    if isinstance(recording, SkyCountsMinMax):
-        return np.sqrt(light + recording.sky), r"$\sigma$ of the noise"
-    if isinstance(recording, DeepLenseSimCounts):  # Poisson noise drawn twice, and a background
-        return np.sqrt(2 * light / truth["exposure"][:, None, None] + recording.background_rms**2), r"$\sigma$ of the noise"
-    return 0.01 * flux.max((1, 2), keepdims=True), "% of the peak"
 
 
 def substructure_convergence(scene: Scene, shape: tuple[int, int], pixel_scale: float) -> np.ndarray:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from darklens.data.bands import bands_of_pattern, common_name, expand
+from darklens.data.fits import all_read
 from darklens.data.folders import SPLITS, File, Skip, stem
 from darklens.data.schema import RESERVED
 from darklens.errors import InputError, unknown
@@ -60,12 +61,17 @@ class Catalogue:
         path = Path(path)
         try:
             table = _read(path)
+            names = table.column_names  # Arrow decodes them only now
+        except InputError:
+            raise
         except OSError as error:
             if error.errno:
                 raise unreadable(path, error) from error
             raise InputError(f"{path} is truncated or no catalogue ({_first_line(error)}): write it again") from error
-        except (pa.ArrowException, ValueError, KeyError) as error:
+        except Exception as error:  # Arrow and astropy meet damage with errors of every kind
             raise InputError(f"{path} is truncated or no catalogue ({_first_line(error)}): write it again") from error
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(f"{path} has two columns {twice!r}: give each a name of its own")
         if not len(table):
             raise InputError(f"{path} has no row: give a catalogue of at least one object")
         return cls(path, table)
@@ -260,7 +266,7 @@ def _read_fits_table(path: Path) -> pa.Table:
     from astropy.io import fits
 
     with fits.open(path, memmap=False) as hdus:
-        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not hdu.is_image]
+        tables = [hdu for hdu in all_read(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not hdu.is_image]
         if not tables:
             raise InputError(f"{path} holds no table: give a catalogue as CSV, Parquet or FITS table")
         columns = {name: np.asarray(tables[0].data[name]) for name in tables[0].columns.names}

@@ -52,7 +52,7 @@ def write_enhanced(
         raise InputError(f"{out} is not called like a FITS file: give a name that ends in .fits")
     if out.exists() and not force:
         raise InputError(f"{out} exists: choose another --out or give --force")
-    header = finer(_header(source, hdu), scale)
+    header = finer(header_of(source, hdu), scale)
     if pixel_scale and "CTYPE1" not in header:
         header["PIXSCALE"] = (pixel_scale, "arcsec a pixel")
     if unit and "BUNIT" not in header:
@@ -84,7 +84,8 @@ def finer(header: Any, scale: int) -> Any:
     return found
 
 
-def _header(source: Path, hdu: str | None) -> Any:
+def header_of(source: Path, hdu: str | None) -> Any:
+    """Return the header of the image that a file was read from; an empty one where it is no FITS file."""
     from astropy.io import fits
 
     if not source.name.lower().endswith((".fits", ".fits.gz", ".fit", ".fts", ".fits.fz")):

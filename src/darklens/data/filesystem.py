@@ -142,9 +142,19 @@ class Folder:
             shutil.copyfileobj(source, file, 1 << 20)
 
     def read_json(self, name: str) -> Any:
-        """Return the content of a JSON file."""
-        with self._fs.open_input_stream(self._at(name)) as file:
-            return json.loads(file.read().decode())
+        """Return the content of a JSON file.
+
+        Raises:
+            InputError: it is missing, or no JSON object.
+        """
+        try:
+            with self._fs.open_input_stream(self._at(name)) as file:
+                content = json.loads(file.read().decode())
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{self.url}/{name} is missing or damaged ({_brief(error)}): restore it or make it again") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{self.url}/{name} holds no JSON object: restore it or make it again")
+        return content
 
     def write(self, name: str, content: bytes | Path) -> None:
         """Write a file whole or not at all: under a temporary name, then renamed (an object store's write is whole by itself).

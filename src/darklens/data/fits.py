@@ -15,12 +15,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from darklens.data.extensions import COMPANIONS, band_extensions, chosen_bands, short_names
+from darklens.data.fits_counts import check_counts_of
 from darklens.data.joining import joined
 from darklens.data.options import Options
 from darklens.data.record import Record
@@ -72,10 +74,11 @@ def _opened(path: Path) -> Iterator[Sequence[Any]]:
     from astropy.io import fits
 
     try:
+        check_counts_of(Path(path))
         # astropy warns of what is refused below, and warnings can only be silenced for all threads at once
         with _LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            hdus = fits.open(path, memmap=False, lazy_load_hdus=False)
+            hdus = all_read(fits.open(path, memmap=False))
         with hdus:
             yield hdus
     except InputError:
@@ -84,6 +87,23 @@ def _opened(path: Path) -> Iterator[Sequence[Any]]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise InputError(f"{path} is empty, truncated, or no FITS file: download or write it again") from error
+
+
+def all_read(hdus: Any) -> Any:
+    """Read the headers of all extensions of a file that is opened, and return it.
+
+    Raises:
+        ValueError: an extension says that it ends before it begins, so that its file would be read in circles without end.
+    """
+    last = -1
+    for number in count():
+        try:
+            begin = hdus[number].fileinfo()["hdrLoc"]
+        except IndexError:
+            return hdus
+        if begin <= last:
+            raise ValueError(f"extension {number} begins at {begin}, the one before at {last}")
+        last = begin
 
 
 def _bands(hdus: Sequence[Any], path: Path, options: Options) -> dict[str, dict[str, int]]:
@@ -148,11 +168,11 @@ def _index(wanted: int | str, names: list[str], images: list[int], path: Path) -
 
 
 def _shape(hdu: Any) -> tuple[int, ...]:
-    """Return the shape without leading axes of length one beyond the third; empty if there is no pixel."""
+    """Return the shape without leading axes of length one beyond the third; empty if there is no pixel, or a negative number."""
     shape = tuple(hdu.shape)
     while len(shape) > 3 and shape[0] == 1:
         shape = shape[1:]
-    return () if 0 in shape else shape
+    return () if min(shape, default=0) <= 0 else shape
 
 
 def _check_size(hdus: list[Any], path: Path) -> None:

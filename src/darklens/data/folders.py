@@ -27,6 +27,16 @@ _LENS_FINDING = re.compile(r"(train|training|val|valid|validation|test)[_-](non)
 _NO_CLASS = {"hr", "lr", "images", "data", "npy", "fits", "files", "public"}
 
 Skip = Callable[[Path, str], None]
+NO_TEXT = "has a name that is no text in UTF-8: rename it"
+
+
+def is_text(path: Path | str) -> bool:
+    """Say whether a path can be written down; names on a disk are bytes and may be anything."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

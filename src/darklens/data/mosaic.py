@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from darklens.data.bands import expand, split_name
+from darklens.data.fits import all_read
+from darklens.data.fits_counts import check_counts_of
 from darklens.data.folders import stem
 from darklens.data.joining import SAME_SCALE
 from darklens.errors import InputError
@@ -65,11 +67,16 @@ class Mosaic:
         if path.name.lower().endswith(".gz"):
             raise InputError(f"{path} is compressed as a whole and cannot be read in parts: gunzip it, or pack it by tiles (.fz)")
         try:
+            check_counts_of(path)
             return cls._opened(path, hdu, band)
         except OSError as error:
             if error.errno:
                 raise unreadable(path, error) from error
-            raise InputError(f"{path} is empty, truncated, or no FITS file: download or write it again") from error
+            raise _damaged(path) from error
+        except InputError:
+            raise
+        except Exception as error:  # astropy meets damage with errors of every kind
+            raise _damaged(path) from error
 
     @classmethod
     def _opened(cls, path: Path, hdu: int | str | None, band: str | None) -> Mosaic:
@@ -77,7 +84,7 @@ class Mosaic:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            hdus = fits.open(path, memmap=True, do_not_scale_image_data=True)
+            hdus = all_read(fits.open(path, memmap=True, do_not_scale_image_data=True))
             chosen = _extension(hdus, path, hdu)
         header = chosen.header
         axes = [n for n in chosen.shape if n != 1] if len(chosen.shape) > 2 else list(chosen.shape)
@@ -105,9 +112,13 @@ class Mosaic:
         """
         from astropy.wcs import WCS
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = WCS(self.header).celestial
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = WCS(self.header).celestial
+        except Exception as error:  # wcslib, too, meets damage with errors of every kind
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path} has coordinates that cannot be understood ({reason}): repair its header") from error
         if found.naxis != 2 or not found.has_celestial:
             raise InputError(f"{self.path} has no celestial coordinates in its header: give columns of pixels with --x and --y")
         return found
@@ -153,14 +164,24 @@ class Mosaic:
         there = (ends[0] - starts[0]) * (ends[1] - starts[1])
         if there > 0:
             inside = tuple(slice(s - f, e - f) for s, e, f in zip(starts, ends, first, strict=True))
-            raw = np.asarray(self.pixels[starts[0] : ends[0], starts[1] : ends[1]])
+            raw = self._pixels(slice(starts[0], ends[0]), slice(starts[1], ends[1]))
             out[inside] = self._fluxes(raw)
         out[~np.isfinite(out)] = np.nan
         return out, max(there, 0) / size**2
 
+    def _pixels(self, rows: slice, columns: slice) -> np.ndarray:
+        try:
+            return np.asarray(self.pixels[rows, columns])
+        except Exception as error:  # of a compressed tile, which is unpacked only now
+            raise _damaged(self.path) from error
+
     def _fluxes(self, raw: np.ndarray) -> np.ndarray:
         fluxes = raw if (self.scale, self.zero) == (1.0, 0.0) else raw.astype(np.float64) * self.scale + self.zero
         return fluxes if self.blank is None else np.where(raw == self.blank, np.nan, fluxes)
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path} is empty, truncated, or no FITS file: download or write it again")
 
 
 class _Tiles:

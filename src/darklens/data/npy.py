@@ -7,10 +7,13 @@ with a leading axis longer than any set of bands, are stacks of images and give 
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import struct
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -26,6 +29,9 @@ from darklens.errors import InputError
 
 IMAGE_KEYS = ("image", "images", "data", "img", "x", "X", "arr_0")
 NPZ_BYTES_AT_MOST = 4 << 30
+UNPACKED_BYTES_AT_MOST = 128 << 20
+INFLATION_AT_MOST = 100
+"""A member larger than `UNPACKED_BYTES_AT_MOST` that was packed so many times smaller is no image but a bomb."""
 _PARSER = threading.Lock()
 """Python 3.11's literal parser, which numpy uses on headers, now and then fails when threads use it at once (CPython gh-106905)."""
 
@@ -123,7 +129,11 @@ def _npz_array(path: Path, options: Options) -> tuple[np.ndarray, dict[str, floa
             members = {i.filename.removesuffix(".npy"): i for i in archive.infolist() if i.filename.endswith(".npy")}
             key = _choose(archive, members, path, options.key)
             return _member(archive, members[key], f"{path}[{key}]")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zipfile.zlib.error) as error:
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # a member that is said to begin before the file does
+            raise
+        raise InputError(f"{path} is a truncated or damaged .npz file: download or write it again") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error, zlib.error) as error:
         raise InputError(f"{path} is a truncated or damaged .npz file: download or write it again") from error
 
 
@@ -152,6 +162,11 @@ def _rank(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> int:
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> tuple[np.ndarray, dict[str, float]]:
     if member.file_size > NPZ_BYTES_AT_MOST:
         raise InputError(f"{name} unpacks to {member.file_size} bytes, the limit is {NPZ_BYTES_AT_MOST}: save it as .npy")
+    if member.file_size > UNPACKED_BYTES_AT_MOST and member.file_size > INFLATION_AT_MOST * member.compress_size:
+        raise InputError(
+            f"{name} unpacks from {member.compress_size} to {member.file_size} bytes, the limit of that size is "
+            f"{INFLATION_AT_MOST} times as many: save it as .npy"
+        )
     with archive.open(member) as file:
         shape, fortran, dtype = _header(file, name)
         data = file.read()

@@ -22,10 +22,10 @@ import numpy as np
 from darklens.data.filesystem import Folder, is_url
 from darklens.data.folders import File, stem
 from darklens.data.formats import format_of
+from darklens.data.manifest import MANIFEST, checked_manifest
 from darklens.data.options import Options
 from darklens.data.reading import files_of, read_files
 from darklens.data.record import Record
-from darklens.data.table import MANIFEST
 from darklens.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ class TableParts(PartedInput):
 
     def __init__(self, folder: Folder, size_of_part: int | None, keep: Sequence[str], bands: Sequence[str] | None = None) -> None:
         self.folder, self.url = folder, folder.url
-        manifest = folder.read_json(MANIFEST)
-        if not manifest.get("complete"):
+        manifest = checked_manifest(folder.read_json(MANIFEST), self.url.rstrip("/"))
+        if not manifest["complete"]:
             raise InputError(f"{self.url} is an incomplete table: run the command that wrote it again to continue it")
         self.shards = [(shard["file"], int(shard["rows"])) for shard in manifest["shards"]]
         self.stored = tuple(manifest["shape"])

@@ -40,6 +40,7 @@ class Ranking:
         rows: how many the scores table has.
         without: how many of them have no probability (NaN or null); they are never candidates.
         at_threshold: rows with the probability of the last one, listed or not.
+        classes: all columns that hold a probability.
     """
 
     table: pa.Table
@@ -47,6 +48,7 @@ class Ranking:
     rows: int
     without: int
     at_threshold: int
+    classes: tuple[str, ...]
 
 
 def rank(
@@ -74,7 +76,10 @@ def rank(
     if not 0 <= least <= 1:
         raise InputError(f"--min-probability {least:g} is no probability: give one between 0 and 1")
     found = pieces(scores)
-    names = _names(_schema(found, scores), scores, column)
+    schema = _schema(found, scores)
+    if column not in (classes := _classes(schema, scores)):
+        raise unknown("class", column, classes)
+    names = [*(name for name in KEPT if name in schema.names), column]
     best, maxima, rows, without = np.empty(0), [], 0, 0
     for i, piece in enumerate(found):
         values = numbers(piece([column]), column)
@@ -88,7 +93,7 @@ def rank(
         raise InputError(f"{scores} has no candidate: none of its {rows:,} rows {reason}; lower --min-probability or score others")
     reaching = [piece for piece, most in zip(found, maxima, strict=True) if most >= best[0]]
     table, at_threshold = _best(reaching, names, column, top, best[0], progress)
-    return Ranking(table, column, rows, without, at_threshold)
+    return Ranking(table, column, rows, without, at_threshold, classes)
 
 
 def pieces(scores: str | Path) -> list[Piece]:
@@ -135,20 +140,17 @@ def _schema(found: Sequence[Piece], scores: str | Path) -> pa.Schema:
     return table.schema
 
 
-def _names(schema: pa.Schema, scores: str | Path, column: str) -> list[str]:
-    """Return the columns to keep.
+def _classes(schema: pa.Schema, scores: str | Path) -> tuple[str, ...]:
+    """Return the columns that hold a probability.
 
     Raises:
-        InputError: no ids, or no probability of that name.
+        InputError: there are no ids.
     """
     import pyarrow as pa
 
     if "id" not in schema.names:
         raise InputError(f"{scores} has no column 'id', only {', '.join(schema.names)}: give what darklens predict --out wrote")
-    classes = [f.name for f in schema if pa.types.is_floating(f.type) and f.name not in KEPT]
-    if column not in classes:
-        raise unknown("class", column, classes)
-    return [*(name for name in KEPT if name in schema.names), column]
+    return tuple(f.name for f in schema if pa.types.is_floating(f.type) and f.name not in KEPT)
 
 
 def _best(

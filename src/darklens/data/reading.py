@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from darklens.data.bands import common_name, expand
 from darklens.data.catalogue import catalogue_files, is_catalogue, with_bands
-from darklens.data.folders import File, Skip, low_resolution, stem
+from darklens.data.folders import NO_TEXT, File, Skip, is_text, low_resolution, stem
 from darklens.data.formats import format_of
 from darklens.data.joining import choose, joined
 from darklens.data.options import Options
@@ -153,6 +153,8 @@ def sole_file(path: Path, options: Options) -> File:
     """
     paths = [path] if path.exists() else expand(path)
     for one in paths:
+        if not is_text(one):
+            raise InputError(f"{one} {NO_TEXT}")
         try:
             regular = stat.S_ISREG(one.stat().st_mode)
         except OSError as error:

@@ -140,11 +140,16 @@ def _read_file(path: Path) -> pa.Table:
 
     try:
         if path.suffix == ".parquet":
-            return pq.read_table(path)
+            found = pq.read_table(path)
+            _ = found.column_names  # decoded only now
+            return found
         text = csv.ConvertOptions(column_types=dict.fromkeys(TEXT, pa.string()), strings_can_be_null=False)
-        return csv.read_csv(path, convert_options=text)
-    except pa.ArrowException as error:
-        raise InputError(f"{path} holds no scores that can be read ({str(error).splitlines()[0]}): predict again") from error
+        found = csv.read_csv(path, convert_options=text)
+        _ = found.column_names
+        return found
+    except (pa.ArrowException, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} holds no scores that can be read ({reason}): predict again") from error
     except OSError as error:
         raise unreadable(path, error) from error
 

@@ -22,18 +22,18 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from darklens.data.folders import class_order
+from darklens.data.manifest import MANIFEST, read_manifest
 from darklens.data.record import Record
 from darklens.data.schema import RESERVED, SCHEMA_VERSION, column_schema, columns
 from darklens.data.store import MemoryStore, ShardStore
 from darklens.errors import InputError, unknown
-from darklens.files import TEMPORARY, read_json, unwritable
+from darklens.files import TEMPORARY, unwritable
 from darklens.units import UNITS
 
 if TYPE_CHECKING:
     import pandas
     import torch
 
-MANIFEST = "manifest.json"
 Rows = np.ndarray | Sequence[int] | slice | None
 
 
@@ -368,19 +368,3 @@ class Table:
         if images:
             frame["image"] = list(self.images())
         return frame
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a table's manifest.
-
-    Raises:
-        InputError: it is not a table's, or of a later version of darklens.
-    """
-    manifest = read_json(path / MANIFEST)
-    missing = {"schema_version", "shape", "classes", "rows", "complete", "shards"} - set(manifest)
-    if missing:
-        raise InputError(f"{path / MANIFEST} is not a table's (it lacks {', '.join(sorted(missing))}): give another folder")
-    if manifest["schema_version"] > SCHEMA_VERSION:
-        version = manifest["schema_version"]
-        raise InputError(f"{path} has schema version {version}, this darklens reads up to {SCHEMA_VERSION}: update darklens")
-    return manifest

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from darklens.data.bands import CHALLENGE, Object, band_folders, complete, objects, split_name
 from darklens.data.challenge import MASKED, Key, read_key
-from darklens.data.folders import File, Skip, low_resolution, place, stem
+from darklens.data.folders import NO_TEXT, File, Skip, is_text, low_resolution, place, stem
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,9 @@ def _listing(folder: Path, above: tuple[str, ...], on_skip: Skip) -> tuple[list[
         on_skip(folder, f"cannot be read ({error.strerror.lower()})")
         names = []
     for path in (folder / name for name in names):
-        if path.name.startswith("."):
+        if not is_text(path.name):
+            on_skip(folder / os.fsencode(path.name).decode(errors="backslashreplace"), NO_TEXT)
+        elif path.name.startswith("."):
             on_skip(path, "is hidden")
         elif path.is_dir():
             loop = path.is_symlink() and os.path.realpath(path) in above

@@ -12,7 +12,6 @@ exponent bytes repeat, so the files shrink to a quarter (counts) or six sevenths
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,11 +24,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from darklens.data.manifest import MANIFEST, read_manifest
 from darklens.data.record import Record
 from darklens.data.schema import SCHEMA_VERSION, column_schema, columns, image_column, image_type
-from darklens.data.table import MANIFEST, read_manifest
 from darklens.errors import InputError, WorkError
-from darklens.files import TEMPORARY, settle, sha256_of, unwritable, write_json
+from darklens.files import TEMPORARY, lock, settle, sha256_of, unlock, unwritable, write_json
 
 GROUP_BYTES = 64 << 20
 GROUP_ROWS = 512
@@ -120,7 +119,7 @@ class TableWriter:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file: choose a folder for the table")
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.path)
+        self._lock = lock(self.path)
         old = read_manifest(self.path) if (self.path / MANIFEST).is_file() and not force else None
         if old is not None and (old["shards"] or old["complete"]):
             if not resume:
@@ -298,9 +297,8 @@ class TableWriter:
         self._release()
 
     def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        unlock(self._lock)
+        self._lock = None
 
     def __enter__(self) -> TableWriter:
         return self
@@ -328,24 +326,6 @@ def same_table(old: Mapping[str, Any], new: Mapping[str, Any], path: str | Path)
                 f"{path} holds a table with another {key} ({_short(there)} there, {_short(here)} here): "
                 "choose another folder or give --force"
             )
-
-
-def _lock(path: Path) -> int | None:
-    """Hold a folder against a second writer; the lock ends with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # no such lock on this system
-        return None
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(folder)
-        raise InputError(f"{path} is being written by another process: wait for it, or choose another folder") from error
-    except OSError:  # a file system without locks
-        os.close(folder)
-        return None
-    return folder
 
 
 def _created_by() -> str:

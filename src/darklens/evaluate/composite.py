@@ -2,8 +2,9 @@
 
 The stretch is that of each image: `f(I) = asinh(I/s) / asinh(1/s)` of the light above the sky in units of its 99.7th percentile in
 the middle (a bright star beside a candidate does not count), with the softening s at three times the noise, so that faint arcs come
-up beside a bright galaxy and noise stays dark. The colours are those of the whole list: one factor a band, so that a blue arc is as
-blue on every tile; where the light is no more than noise they fade.
+up beside a bright galaxy and noise stays dark; or linear; or the logarithm of DS9, `log(1 + 1000 I) / log(1001)`. The colours are
+those of the whole list: one factor a band, so that a blue arc is as blue on every tile; where the light is no more than noise they
+fade.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from darklens.evaluate.image_statistics import pixel_noise, sky
 
 SOFTENING = (0.005, 0.3)
 """Limits of the softening, in units of the bright end."""
+STRETCHES = {
+    "asinh": lambda light, softening: np.arcsinh(light / softening) / np.arcsinh(1 / softening),
+    "log": lambda light, softening: np.log1p(1000 * light) / np.log1p(1000),
+    "linear": lambda light, softening: light,
+}
+"""How bright light is shown that is 1 at the bright end."""
 FADING = 2.0
 """Standard deviations of the noise at which a colour is at half its strength."""
 
@@ -55,12 +62,12 @@ def white_balance(images: Sequence[np.ndarray]) -> np.ndarray:
     return 1 / np.where(typical > 0, typical, typical.max(initial=0) or 1.0)
 
 
-def grey(image: np.ndarray) -> np.ndarray:
-    """Return one band `(H, W)` as a picture `(H, W, 3)` in 0 to 1, with an asinh stretch."""
-    return np.repeat(_stretched(*_above_sky(image[None]))[0][..., None], 3, axis=-1)
+def grey(image: np.ndarray, stretch: str = "asinh") -> np.ndarray:
+    """Return one band `(H, W)` as a picture `(H, W, 3)` in 0 to 1, with one of `STRETCHES`."""
+    return np.repeat(_stretched(*_above_sky(image[None]), stretch)[0][..., None], 3, axis=-1)
 
 
-def colour(image: np.ndarray, balance: np.ndarray | None = None) -> np.ndarray:
+def colour(image: np.ndarray, balance: np.ndarray | None = None, stretch: str = "asinh") -> np.ndarray:
     """Return a picture `(H, W, 3)` in 0 to 1 of three bands `(3, H, W)`, red first, times their factors.
 
     One stretch of the mean acts on all three: hues stay what they are, also where it is bright (Lupton et al. 2004, eq. 2).
@@ -68,7 +75,7 @@ def colour(image: np.ndarray, balance: np.ndarray | None = None) -> np.ndarray:
     image = image * (np.ones(3) if balance is None else balance)[:, None, None]
     bands, noise = _above_sky(image)
     mean = bands.mean(0, keepdims=True)
-    shown = _stretched(mean, noise / np.sqrt(3))
+    shown = _stretched(mean, noise / np.sqrt(3), stretch)
     light = np.clip(mean, 0, None)
     certain = light**2 / (light**2 + (FADING * noise) ** 2 + 1e-30)
     pixels = np.clip(mean + certain * (bands - mean), 0, None) * shown / np.maximum(mean, 1e-12)
@@ -99,6 +106,6 @@ def _above_sky(image: np.ndarray) -> tuple[np.ndarray, float]:
     return bands / bright, float(np.sqrt(np.mean(noise**2))) / bright
 
 
-def _stretched(light: np.ndarray, noise: float) -> np.ndarray:
+def _stretched(light: np.ndarray, noise: float, stretch: str) -> np.ndarray:
     softening = np.clip(3 * noise, *SOFTENING)
-    return np.clip(np.arcsinh(np.clip(light, 0, None) / softening) / np.arcsinh(1 / softening), 0, 1)
+    return np.clip(STRETCHES[stretch](np.clip(light, 0, None), softening), 0, 1)

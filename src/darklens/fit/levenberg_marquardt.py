@@ -7,12 +7,13 @@ not computed any more. Convergence is Minuit's: the decrease of chi^2 still to b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from darklens.fit.lens_model import LensModel
-from darklens.fit.normal_equations import Images, normal_equations
+from darklens.fit.normal_equations import Images, Normal, normal_equations
 
 EXPECTED_DECREASE = 1e-2
 """Of chi^2 at convergence; a tenth of a standard deviation of one parameter."""
@@ -41,23 +42,31 @@ class State:
 
 
 def minimise(
-    images: Images, model: LensModel, which: np.ndarray, start: np.ndarray, *, iterations: int, device: str = "cpu"
+    images: Images,
+    model: LensModel,
+    which: np.ndarray,
+    start: np.ndarray,
+    *,
+    iterations: int,
+    device: str = "cpu",
+    equations: Callable[..., Normal] = normal_equations,
 ) -> State:
     """Minimise chi^2 of each job.
 
     Args:
         images: the images.
-        model: says what is free.
+        model: says what is free, by `free_index` and `bounds()`.
         which: `(J,)` image of each job.
         start: `(J, len(PARAMETERS))`.
         iterations: at most.
         device: where PyTorch computes.
+        equations: in place of `normal_equations`, for models with other parameters.
     """
     free = model.free_index
     low, high = model.bounds()
     p = start.copy()
     p[:, free] = np.clip(p[:, free], low, high)
-    here = normal_equations(images, model, which, p, device=device)
+    here = equations(images, model, which, p, device=device)
     cost, A, g, weights = here.cost, here.A, here.g, here.weights
     damping = np.full(len(which), 1e-2)
     done, count = np.zeros(len(which), int), np.zeros(len(which), int)
@@ -76,7 +85,7 @@ def minimise(
         trial[:, free] = np.clip(trial[:, free] + step, low, high)
         step = trial[:, free] - p[active][:, free]
         promised = 2 * (step * g[active]).sum(1) - np.einsum("jp,jpq,jq->j", step, A[active], step)
-        there = normal_equations(images, model, which[active], trial, weights[active], device=device)
+        there = equations(images, model, which[active], trial, weights[active], device=device)
         before = cost[active]
         better = np.isfinite(there.cost_in) & np.isfinite(there.A).all((1, 2)) & (there.cost_in <= before)
         taken = active[better]

@@ -118,9 +118,9 @@ def fit_path(
     if first is None:
         raise InputError(skipped[0][1] if skipped else f"{path} holds no image: give an image, a folder of them, or a table")
     manifest = Table.open(path).manifest if (path / MANIFEST).is_file() else None
-    request = replace(request, noise=_map(noise) if noise else request.noise)
+    request = replace(request, noise=read_map(noise) if noise else request.noise)
     plan = request.plan(first.image[None, 0], manifest)
-    inside = None if mask is None else _map(mask) != 0
+    inside = None if mask is None else read_map(mask) != 0
     log(f"fitting {plan.model.name} ({len(plan.model.free)} parameters; {plan.origin})")
     table, shown = write_fits(chain([first], records), plan, out, mask=inside, force=force, progress=progress)
     for what, why in skipped:
@@ -205,7 +205,7 @@ def _of_one_form(records: Iterator[Record], skipped: list[tuple[str, str]]) -> I
             yield record
 
 
-def _map(path: Path) -> np.ndarray:
+def read_map(path: Path) -> np.ndarray:
     """Read a noise map or a mask; pixels that are not finite do not count."""
     found = list(read(path, fill=0.0))
     if len(found) != 1:

@@ -68,17 +68,8 @@ def likelihood_of(preset: Preset, scene: Scene, side: int | None = None) -> Like
     Raises:
         InputError: the preset's recording has no likelihood in closed form.
     """
-    instrument, recording = preset.instrument, preset.recording
-    if isinstance(recording, SkyCountsMinMax):
-        t, sky, read = 1.0, recording.sky, 0.0
-    elif isinstance(recording, Exposure) and not preset.artefacts and len(preset.instruments) == 1:
-        t, sky = instrument.total_exposure, instrument.sky_per_pixel
-        read = instrument.read_noise * instrument.n_exposures**0.5
-    else:
-        raise InputError(
-            f"preset {preset.name!r} records {type(recording).__name__}, whose likelihood has no closed form: "
-            "use common-test, model-ii-noisy, model-iii-noisy or subhalos"
-        )
+    instrument = preset.instrument
+    t, sky, read = counting(preset)
     flux = render(scene, instrument, preset.shape, supersampling=preset.supersampling).float().cpu().numpy()
     recorded = draw_exposure(row_keys(scene.seed, scene.rows, "noise"), flux, t, sky, read)  # the very draw of the preset
     counts = torch.from_numpy((recorded.astype(np.float64) + sky) * t + read**2).clamp_min(0).float()
@@ -87,6 +78,36 @@ def likelihood_of(preset: Preset, scene: Scene, side: int | None = None) -> Like
     top, left = (high - cut) // 2, (wide - cut) // 2
     window = counts if side is None else counts[:, top : top + cut, left : left + cut]
     return Likelihood(window.contiguous(), t, t * sky + read**2, instrument)
+
+
+def likelihood_of_images(preset: Preset, images: np.ndarray) -> Likelihood:
+    """Return the likelihood of images `(N, H, W)` in e-/s, sky-subtracted, as a preset records them.
+
+    Raises:
+        InputError: the preset's recording has no likelihood in closed form, or it is in other units.
+    """
+    t, sky, read = counting(preset)
+    if not isinstance(preset.recording, Exposure):
+        raise InputError(f"images of {preset.name!r} are scaled one by one: use model-ii-noisy, model-iii-noisy or subhalos")
+    counts = torch.from_numpy((images.astype(np.float64) + sky) * t + read**2).clamp_min(0).float()
+    return Likelihood(counts.contiguous(), t, t * sky + read**2, preset.instrument)
+
+
+def counting(preset: Preset) -> tuple[float, float, float]:
+    """Return seconds, sky in e-/s a pixel, and read noise in e- of a preset that counts light.
+
+    Raises:
+        InputError: it does something else.
+    """
+    instrument, recording = preset.instrument, preset.recording
+    if isinstance(recording, SkyCountsMinMax):
+        return 1.0, recording.sky, 0.0
+    if isinstance(recording, Exposure) and not preset.artefacts and len(preset.instruments) == 1:
+        return instrument.total_exposure, instrument.sky_per_pixel, instrument.read_noise * instrument.n_exposures**0.5
+    raise InputError(
+        f"preset {preset.name!r} records {type(recording).__name__}, whose likelihood has no closed form: "
+        "use common-test, model-ii-noisy, model-iii-noisy or subhalos"
+    )
 
 
 def noise_free(preset: Preset) -> bool:

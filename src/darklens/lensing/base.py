@@ -129,6 +129,6 @@ def hessian(deflection: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Te
     # forward mode refuses the shared memory of a mesh grid
     x, y = (t.contiguous() for t in torch.broadcast_tensors(x, y))
     one, zero = torch.ones_like(x), torch.zeros_like(x)
-    _, (xx, xy) = torch.func.jvp(deflection, (x, y), (one, zero))
-    _, (_, yy) = torch.func.jvp(deflection, (x, y), (zero, one))
+    _, (xx, xy) = torch.func.jvp(deflection, (x, y), (one, zero))  # type: ignore[misc]
+    _, (_, yy) = torch.func.jvp(deflection, (x, y), (zero, one))  # type: ignore[misc]
     return xx, xy, yy

@@ -33,7 +33,7 @@ def critical_curves(masses: Sequence[Mass], half_width: float = 3.0, n: int = 40
     x, y = search_grid(masses, half_width, n)
     xx, xy, yy = jacobian(masses, x, y)
     determinant = (xx * yy - xy * xy).detach().clamp(-CAP, CAP)
-    return contour_generator(x.numpy(), y.numpy(), determinant.numpy()).lines(0.0)
+    return contour_generator(x.numpy(), y.numpy(), determinant.numpy()).lines(0.0)  # type: ignore[return-value]
 
 
 def caustics(masses: Sequence[Mass], half_width: float = 3.0, n: int = 400) -> list[np.ndarray]:

@@ -41,7 +41,7 @@ class _Sersic(Light):
         n = as_tensor(self.n_sersic, square)
         reduced = square.clamp_min(SMOOTHING**2) / spread(self.R_sersic) ** 2
         power = torch.exp(reduced.log() * (0.5 / n))  # (R/R_sersic)^(1/n), in half the time of pow
-        return spread(self.amp) * b_n(n).exp() * torch.exp(-b_n(n) * power)
+        return spread(self.amp) * b_n(n).exp() * torch.exp(-b_n(n) * power)  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,6 @@ def _flux_per_amp(R_sersic: Parameter, n_sersic: Parameter) -> Parameter:
     """Total flux of a profile with unit amplitude: `2 pi n R^2 e^b b^(-2n) Gamma(2n)` (Graham & Driver 2005, eq. 4)."""
     b = b_n(n_sersic)
     if isinstance(n_sersic, Tensor):
-        log_flux = b - 2 * n_sersic * b.log() + torch.lgamma(2 * n_sersic)
+        log_flux = b - 2 * n_sersic * b.log() + torch.lgamma(2 * n_sersic)  # type: ignore[union-attr]
         return 2 * math.pi * n_sersic * R_sersic**2 * log_flux.exp()
     return 2 * math.pi * n_sersic * R_sersic**2 * math.exp(b - 2 * n_sersic * math.log(b) + math.lgamma(2 * n_sersic))

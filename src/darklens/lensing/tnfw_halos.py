@@ -44,7 +44,7 @@ class _Halos(Mass):
         for px, py, per_Rs, *constants in zip(*(c.unbind(-1) for c in columns), strict=True):
             dx, dy = x - spread(px), y - spread(py)
             r = torch.addcmul(dx * dx, dy, dy).clamp_min(CORE).sqrt()
-            yield dx, dy, r, spread(per_Rs), [spread(c) for c in constants]
+            yield dx, dy, r, spread(per_Rs), [spread(c) for c in constants]  # type: ignore[misc]
 
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reduced deflection; zero in the middle of a halo."""
@@ -126,8 +126,8 @@ class CoredTNFWHalos(_Halos):
     def _constants(self) -> tuple[Tensor, ...]:
         tau, beta = self.r_trunc / self.Rs, self.r_core / self.Rs
         one = torch.ones_like(tau)
-        middle = [(a, (a * a - beta * beta).sqrt()) for a in (one, tau)]
-        middle = [(a * a, d, 2 * a / d * ((a + d) / beta).log()) for a, d in middle]
+        roots = [(a, (a * a - beta * beta).sqrt()) for a in (one, tau)]
+        middle = [(a * a, d, 2 * a / d * ((a + d) / beta).log()) for a, d in roots]
         (_, d_1, m_1), (tau_2, d_tau, m_tau) = middle
         unit = self._circular(one, one, beta * beta, d_1, tau_2, d_tau, m_tau - m_1)
         return self.alpha_Rs / unit, beta * beta, d_1, tau_2, d_tau, m_tau - m_1

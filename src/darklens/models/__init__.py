@@ -4,6 +4,7 @@ from darklens.models.contrast import sky_and_noise
 from darklens.models.detail import small_structures
 from darklens.models.encoder_classifier import ENCODERS
 from darklens.models.features import count_parameters, first_convolution
+from darklens.models.posterior import Posterior, posterior_over
 from darklens.models.registry import (
     FAMILIES,
     MODELS,
@@ -26,6 +27,7 @@ __all__ = [
     "ITERATIONS",
     "MODELS",
     "TASKS",
+    "Posterior",
     "architecture",
     "blurred",
     "build",
@@ -34,6 +36,7 @@ __all__ = [
     "first_convolution",
     "for_trained",
     "models_for",
+    "posterior_over",
     "settle",
     "sky_and_noise",
     "small_structures",

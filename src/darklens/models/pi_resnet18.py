@@ -159,5 +159,10 @@ class LensEncoder(nn.Module):
 
     def closed_form_theta_E(self, image: Tensor) -> Tensor:
         """Return theta_E (B,) in arcsec of an SIS in the middle of each image (B, H, W); see the module."""
-        weight = (image > BRIGHT) + image.new_tensor(1e-9)  # a blank image then has a radius, too
-        return weight.sum((1, 2)) / (weight / self.radius).sum((1, 2))
+        return closed_form_theta_E(image, self.radius)
+
+
+def closed_form_theta_E(image: Tensor, radius: Tensor) -> Tensor:
+    """Return theta_E (B,) of images (B, H, W) between 0 and 1, in the unit of the radius (H, W) of their pixels."""
+    weight = (image > BRIGHT) + image.new_tensor(1e-9)  # a blank image then has a radius, too
+    return weight.sum((1, 2)) / (weight / radius.clamp_min(1e-9)).sum((1, 2))

@@ -32,8 +32,11 @@ from darklens.models.lensformer import Lensformer
 from darklens.models.lensformer_published import LensformerPublished
 from darklens.models.lenspinn import LensPINNLarge, LensPINNSmall
 from darklens.models.p4m_resnet import P4MResNet
+from darklens.models.peaknet import PeakNet
 from darklens.models.pi_resnet18 import PIResNet18
 from darklens.models.pi_resnet18_published import PIResNet18Published
+from darklens.models.pinn import PINN
+from darklens.models.pinn_published import PINNPublished
 from darklens.models.resnet18 import ResNet18
 from darklens.models.srresnet import EDSR, SRResNet
 from darklens.models.srresnet_arc import SRResNetArc
@@ -47,6 +50,8 @@ MODELS: dict[str, type[nn.Module]] = {
     "resnet18": ResNet18,
     "pi-resnet18": PIResNet18,
     "pi-resnet18-published": PIResNet18Published,
+    "pinn": PINN,
+    "pinn-published": PINNPublished,
     "efficientnet-b0": EfficientNetB0,
     "vit": ViT,
     "cvt": CvT,
@@ -61,6 +66,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "srresnet": SRResNet,
     "edsr": EDSR,
     "srresnet-arc": SRResNetArc,
+    "peaknet": PeakNet,
     "ddpm": DDPM,
     "lens-diffusion": LensDiffusion,
     "encoder": EncoderClassifier,
@@ -69,10 +75,10 @@ MODELS: dict[str, type[nn.Module]] = {
 }
 
 
-FAMILIES = {"classification": "classification", "binary": "classification"} | {
-    task: task for task in ("super-resolution", "generation", "masked-autoencoder", "joint-embedding")
+FAMILIES = dict.fromkeys(("classification", "binary", "inference"), "classification") | {
+    task: task for task in ("super-resolution", "generation", "masked-autoencoder", "joint-embedding", "localisation")
 }
-"""`train.task` of a recipe -> the task of the models that it may name."""
+"""`train.task` of a recipe -> the task of the models that it may name; what tells classes apart can tell a posterior, too."""
 TASKS = tuple(dict.fromkeys(FAMILIES.values()))
 
 

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darklens.errors import InputError
-from darklens.lensing import SIS, Shear, trace
+from darklens.lensing import SIE, SIS, Shear, trace
 
 CELL = 0.75  # source cells in image pixels: the source is magnified, so it is sampled finer than the image
 LEAK = 0.3  # share of its neighbours in a source cell: fills those that a demagnified image skips
 FLOOR = 0.01  # pixels of darkness in every source cell: one that no light falls in stays dark
+COVERED = 0.1  # pixels from which on a source cell is known
 
 
 def pixel_grid(size: tuple[int, int], pixel_scale: float) -> tuple[Tensor, Tensor]:
@@ -43,7 +44,7 @@ def pixel_grid(size: tuple[int, int], pixel_scale: float) -> tuple[Tensor, Tenso
 
 
 class Relensing(nn.Module):
-    """Predict an image from itself through an SIS with external shear; no parameters of its own.
+    """Predict an image from itself through an SIS, or SIE, with external shear; no parameters of its own.
 
     The source plane is sampled over the middle half of the field in cells of `CELL` pixels.
 
@@ -65,10 +66,14 @@ class Relensing(nn.Module):
 
         Args:
             image: surface brightness (B, H, W).
-            lens: theta_E, center_x, center_y (arcsec), gamma1 and gamma2, each (B,).
+            lens: theta_E, center_x, center_y (arcsec), gamma1 and gamma2, each (B,); of an SIE e1 and e2 as well.
         """
-        sis = SIS(lens["theta_E"], lens["center_x"], lens["center_y"])
-        index, weight = self._bilinear(*trace([sis, Shear(lens["gamma1"], lens["gamma2"])], self.x, self.y))
+        return self.predict(image, lens)[:2]
+
+    def predict(self, image: Tensor, lens: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` does, and which pixels (B, H, W) another image predicts; the others are 0 in the first."""
+        mass = _sie(lens) if "e1" in lens else SIS(lens["theta_E"], lens["center_x"], lens["center_y"])
+        index, weight = self._bilinear(*trace([mass, Shear(lens["gamma1"], lens["gamma2"])], self.x, self.y))
         cells = self.source_shape[0] * self.source_shape[1]
         parity = outside_critical_curve(lens, self.x, self.y).flatten(1).unsqueeze(1).long()
         light = self._splat(weight * image.flatten(1).unsqueeze(1), index + parity * cells)
@@ -76,7 +81,9 @@ class Relensing(nn.Module):
         sources = light / (cover + FLOOR)
         others = index + (1 - parity) * cells
         relensed = weight * sources.flatten(1).gather(1, others.flatten(1)).view_as(weight)
-        return relensed.sum(1).view_as(image), light.sum(1) / (cover.sum(1) + FLOOR)
+        known = weight * (cover > COVERED).to(weight.dtype).flatten(1).gather(1, others.flatten(1)).view_as(weight)
+        whole = light.sum(1) / (cover.sum(1) + FLOOR)
+        return relensed.sum(1).view_as(image), whole, known.sum(1).view_as(image) > 0.5
 
     def _bilinear(self, beta_x: Tensor, beta_y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the 4 cells around each source position and their weights, (B, 4, H W); 0 off the grid."""
@@ -100,12 +107,17 @@ class Relensing(nn.Module):
         return grid + LEAK * F.avg_pool2d(grid, 3, stride=1, padding=1)
 
 
+def _sie(lens: dict[str, Tensor]) -> SIE:
+    return SIE(*(lens[name] for name in ("theta_E", "e1", "e2", "center_x", "center_y")))
+
+
 @torch.no_grad()
 def outside_critical_curve(lens: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Return which pixels (B, H, W) have positive parity under an SIS with external shear.
+    """Return which pixels (B, H, W) have positive parity under an SIS, or SIE, with external shear.
 
     `det A = (1 - kappa)^2 - |gamma|^2` with `kappa = theta_E/2r` and `gamma = (gamma1, gamma2) - kappa (cos 2phi, sin
-    2phi)` is positive where `r (1 - gamma1^2 - gamma2^2) > theta_E (1 - gamma1 cos 2phi - gamma2 sin 2phi)`.
+    2phi)` is positive where `r (1 - gamma1^2 - gamma2^2) > theta_E (1 - gamma1 cos 2phi - gamma2 sin 2phi)`. An SIE, isothermal
+    as well, has the same shear for its own kappa: 2 kappa r takes the place of theta_E.
     """
     theta_E, center_x, center_y, gamma1, gamma2 = (
         lens[key][:, None, None] for key in ("theta_E", "center_x", "center_y", "gamma1", "gamma2")
@@ -113,4 +125,6 @@ def outside_critical_curve(lens: dict[str, Tensor], x: Tensor, y: Tensor) -> Ten
     dx, dy = x - center_x, y - center_y
     r2 = dx.square() + dy.square()
     stretched = r2 - gamma1 * (dx.square() - dy.square()) - 2 * gamma2 * dx * dy
+    if "e1" in lens:
+        theta_E = 2 * _sie(lens).convergence(x, y) * r2.sqrt()
     return r2 * r2.sqrt() * (1 - gamma1.square() - gamma2.square()) > theta_E * stretched

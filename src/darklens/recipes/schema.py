@@ -11,11 +11,14 @@ import yaml
 from pydantic import BaseModel, Field
 
 from darklens.errors import InputError, nearest, unknown
+from darklens.files import read_yaml
 from darklens.models import FAMILIES, architecture, task_of
 from darklens.simulate import options_of_split
 from darklens.train.config import Preprocess, Strict, TrainConfig
 from darklens.train.config_foundation import FoundationConfig
 from darklens.train.config_generation import GenerationConfig
+from darklens.train.config_inference import InferenceConfig
+from darklens.train.config_localisation import LocalisationConfig
 from darklens.train.config_super_resolution import SuperResolutionConfig
 
 FOLDER = Path(__file__).parent
@@ -121,8 +124,10 @@ class Recipe(Strict):
     fit: FitConfig = FitConfig()
     train: TrainConfig = TrainConfig()
     super_resolution: SuperResolutionConfig | None = None
+    localisation: LocalisationConfig | None = None
     generation: GenerationConfig | None = None
     foundation: FoundationConfig | None = None
+    inference: InferenceConfig | None = None
     tune: dict[str, dict[str, Any] | list[Any]] = Field(default_factory=dict)
     """Dotted key -> values to search, for `darklens tune`: {low, high, log, step}, or a list."""
     published: dict[str, Any] = Field(default_factory=dict)
@@ -163,6 +168,12 @@ class Recipe(Strict):
         if "cutmix" in self.train.augment and any(one.preprocess.columns for one in self.single()):
             raise InputError(
                 "cutmix pastes one image into another, whose columns then belong to neither: leave it out of train.augment"
+            )
+        lens_seen = any(one.preprocess.input == "lens" for one in self.single())
+        if lens_seen and (bad := next((word for word in self.train.augment if word not in ("colour", "blur", "noise")), None)):
+            raise InputError(
+                f"train.augment has {bad!r}, and a network that is told the fitted lens (preprocess.input=lens) needs the image "
+                "where it is: leave it out"
             )
         if self.as_published and not self.published:
             raise InputError(f"recipe {self.name!r} has no published settings that differ from its own: leave as_published out")
@@ -247,10 +258,7 @@ def _read(source: str | Path) -> dict:
         raise InputError(f"{path} does not exist: give a recipe's name ({', '.join(names())}) or a YAML file")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path} has {path.stat().st_size} bytes and a recipe at most {MAX_BYTES}: is it the right file?")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no mapping: a recipe has the keys {', '.join(Recipe.model_fields)}")
     return content

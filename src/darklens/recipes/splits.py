@@ -19,6 +19,7 @@ from darklens.simulate import configured, simulate
 from darklens.train.classification import Classification
 from darklens.train.columns import refuse_leaks
 from darklens.train.config import Preprocess
+from darklens.train.fitted import lens_numbers
 from darklens.train.fresh import FreshImages
 from darklens.train.image_set import ImageSet
 from darklens.train.imbalance import Imbalance, imbalance_of
@@ -128,7 +129,8 @@ def _fitted(
     chi2 = np.median(fits.column("fit_chi2")[rows])
     log(f"{name}: {len(rows)} smooth lenses fitted ({plan.model.name}), median reduced chi^2 {chi2:.3f}, {failed} did not converge")
     array = fits.image_array() if len(rows) == len(table) else fits.select(rows=rows).image_array()
-    return {settings.view if settings.input == "evidence" else "residual": array, "chi2": fits.column("fit_chi2")[rows]}
+    found = {settings.view if settings.input == "evidence" else "residual": array, "chi2": fits.column("fit_chi2")[rows]}
+    return found | ({} if settings.input == "evidence" else {"lens": lens_numbers(fits, plan, rows)})
 
 
 def _task(recipe: Recipe, table: Table) -> Classification:

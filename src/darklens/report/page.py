@@ -1,11 +1,11 @@
-"""One self-contained HTML page from run folders: no network, no script, every number with its interval."""
+"""One self-contained HTML page from run folders: nothing asked of the network, every number with its interval."""
 
 from __future__ import annotations
 
 import base64
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from darklens.errors import InputError
 from darklens.evaluate import wording
 from darklens.evaluate.calibration import LIMITS
 from darklens.files import write_atomic
+from darklens.report.charts import history_charts, line_chart
 from darklens.report.intervals import Track
 from darklens.runs import Evaluation, Run
 
@@ -50,7 +51,12 @@ INSTRUMENT = {
 
 
 def render_report(
-    runs: Sequence[Run], out: Path, *, comparison: list[dict[str, Any]] | None = None, title: str = "darklens report"
+    runs: Sequence[Run],
+    out: Path,
+    *,
+    comparison: list[dict[str, Any]] | None = None,
+    looks: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str = "darklens report",
 ) -> None:
     """Write the page.
 
@@ -59,6 +65,8 @@ def render_report(
         out: HTML file.
         comparison: paired differences on the same images, as `evaluate.compare_predictions` gives them; a run is called best
             only where they exclude zero.
+        looks: path of a run -> what can be looked at: `curves` (class -> points of its ROC curve), `mistakes` (items of
+            `darklens.report.explanation.items`), `no_mistakes` (why there are none).
         title: heading.
 
     Raises:
@@ -69,7 +77,7 @@ def render_report(
     for run in runs:
         if run.metrics is None:
             raise InputError(f"{run.path} has no metrics yet: continue it with darklens train --resume {run.path}")
-    views = [view_of(run, name) for run, name in zip(runs, names_of(runs), strict=True)]
+    views = [view_of(run, name) | _look(run, looks or {}) for run, name in zip(runs, names_of(runs), strict=True)]
     page = environment().get_template("report.html").render(
         title=title,
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -77,9 +85,9 @@ def render_report(
         compared=COMPARED,
         limits=LIMITS,
         runs=views,
-        panels=[_panel(views, key) for key in DRAWN],
+        panels=[panel_of(views, key) for key in DRAWN],
         pairs=[_pair(row) for row in comparison or []],
-        best=_best(comparison or [], len(runs)),
+        best=best_of(comparison or [], len(runs)),
         cards=_cards(views),
         elsewhere=_elsewhere(views),
         searched=wording.search_rows([view["metrics"] for view in views]),
@@ -125,7 +133,7 @@ def names_of(runs: Sequence[Run]) -> list[str]:
 def view_of(run: Run, name: str) -> dict[str, Any]:
     """Return what a page says of a run."""
     recipe = {key: value for key, value in run.recipe.items() if key != "also"}
-    pictures = _pictures(run)
+    pictures = pictures_of(run)
     return {
         "name": name,
         "metrics": run.metrics,
@@ -138,14 +146,28 @@ def view_of(run: Run, name: str) -> dict[str, Any]:
         "examples": next((p for p in pictures if p["file"] == "examples.png"), None),
         "figures": [p for p in pictures if p["file"] != "examples.png"],
         "evaluations": [
-            {"name": e.name, "metrics": e.metrics, "data": e.data or {}, "figures": _pictures(e)}
+            {"name": e.name, "metrics": e.metrics, "data": e.data or {}, "figures": pictures_of(e)}
             for e in run.evaluations
             if e.metrics
         ],
     }
 
 
-def _panel(views: list[dict[str, Any]], key: str) -> dict[str, Any]:
+def _look(run: Run, looks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the curves of a run that can be read off, and its mistakes that can be opened."""
+    look = looks.get(str(run.path), {})
+    roc = line_chart(
+        "ROC, each class against the rest", "false positive rate", "true positive rate", look.get("curves", {}), log_x=True
+    )
+    return {
+        "charts": ([roc] if roc else []) + (history_charts({run.path.name: run.history}) if run.history else []),
+        "mistakes": look.get("mistakes", []),
+        "no_mistakes": look.get("no_mistakes", ""),
+        "preprocess_fits": (run.model.get("preprocess") or {}).get("input", "image") != "image",
+    }
+
+
+def panel_of(views: list[dict[str, Any]], key: str) -> dict[str, Any]:
     """Return one metric of all runs, ready to be drawn."""
     numbers = [view["metrics"].get(key) for view in views]
     track = Track.around(numbers)
@@ -170,7 +192,7 @@ def _pair(row: dict[str, Any]) -> dict[str, Any]:
     return {"a": row["a"], "b": row["b"], "n": row["n"], "auc_macro": row["auc_macro"], "row": row, "lines": lines}
 
 
-def _best(comparison: list[dict[str, Any]], count: int) -> dict[str, str | None]:
+def best_of(comparison: list[dict[str, Any]], count: int) -> dict[str, str | None]:
     """Metric -> the run that beats every other by an interval that excludes zero, where there is one."""
     best: dict[str, str | None] = {}
     for key in HEADLINE:
@@ -241,7 +263,8 @@ def _elsewhere(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _pictures(place: Evaluation) -> list[dict[str, str]]:
+def pictures_of(place: Evaluation) -> list[dict[str, str]]:
+    """Return the pictures of a folder with their captions, each as a data URI under `source`."""
     return [picture | {"source": _encoded(place.path / "figures" / picture["file"])} for picture in place.figures]
 
 

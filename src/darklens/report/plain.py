@@ -13,6 +13,7 @@ from typing import Any
 
 from darklens.errors import InputError
 from darklens.files import write_atomic
+from darklens.report.charts import history_charts
 from darklens.report.page import MAX_BYTES, NOT_RECORDED, environment, names_of, questions_of, view_of
 from darklens.runs import Run
 
@@ -34,7 +35,9 @@ def render_plain(runs: Sequence[Run], out: Path, *, title: str = "darklens repor
         InputError: a page that grows too large.
     """
     views = [
-        view_of(run, name) | {"tables": tables(run.metrics), "questions": questions_of(run.data or {}), "made": _made(run)}
+        view_of(run, name)
+        | {"tables": tables(run.metrics), "questions": questions_of(run.data or {}), "made": _made(run)}
+        | {"charts": history_charts({run.path.name: run.history}) if run.history else []}
         for run, name in zip(runs, names_of(runs), strict=True)
     ]
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")

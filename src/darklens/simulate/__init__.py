@@ -2,6 +2,8 @@
 
 from darklens.simulate.artefacts import Artefact, CorrelatedNoise, CosmicRays
 from darklens.simulate.bands import Band, bands_of
+from darklens.simulate.clumps import clumps_of
+from darklens.simulate.disturbance import Disturbance, disturbance, row_of
 from darklens.simulate.instruments import INSTRUMENTS, Instrument, instrument
 from darklens.simulate.options import configured, options_of_split
 from darklens.simulate.pairs import PAIRS, PairPreset, simulate_pairs
@@ -24,6 +26,7 @@ __all__ = [
     "CorrelatedNoise",
     "CosmicRays",
     "DeepLenseSim",
+    "Disturbance",
     "GaussianPSF",
     "Instrument",
     "LineOfSight",
@@ -35,13 +38,16 @@ __all__ = [
     "Subhalos",
     "TabulatedPSF",
     "bands_of",
+    "clumps_of",
     "configured",
+    "disturbance",
     "instrument",
     "options_of_split",
     "pixel_grid",
     "preset",
     "render",
     "row_generator",
+    "row_of",
     "simulate",
     "simulate_pairs",
 ]

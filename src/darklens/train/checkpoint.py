@@ -57,7 +57,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict,
         InputError: the file is not a checkpoint of darklens.
     """
     tensors = load_weights(path)
-    header = _header(path)
+    try:
+        return _sorted(tensors, _header(path))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is a damaged checkpoint ({type(error).__name__}: {error}): restore it or train again") from error
+
+
+def _sorted(tensors: dict[str, Tensor], header: dict) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict, dict[str, Any]]:
     model = {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")}
     ema = {k.removeprefix("ema/"): v for k, v in tensors.items() if k.startswith("ema/")} or None
     state: dict[int, dict] = {int(i): dict(v) for i, v in header["scalars"].items()}

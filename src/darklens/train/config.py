@@ -16,10 +16,10 @@ class Strict(BaseModel):
 class Preprocess(Strict):
     """From a recorded image to what the network sees; the same in training, validation, test and serving."""
 
-    input: Literal["image", "residual", "both", "evidence"] = "image"
-    """The image; what is left of it in units of the noise once the smooth lens is fitted and subtracted; that and the image; or
-    the evidence for substructure: residual, matched filters and sensitivity for a mass at every pixel, and the smooth model, as
-    `darklens.fit.evidence` makes them."""
+    input: Literal["image", "residual", "both", "lens", "evidence"] = "image"
+    """The image; what is left of it in units of the noise once the smooth lens is fitted and subtracted; that and the image; these
+    and the fitted lens, a plane for each of its seven numbers; or the evidence for substructure: residual, matched filters and
+    sensitivity for a mass at every pixel, and the smooth model, as `darklens.fit.evidence` makes them."""
     limit: float = Field(10.0, gt=0)
     """Residuals are held between plus and minus this, in units of the noise."""
     normalise: Literal["min-max", "signed", "standard", "max", "none"] = "min-max"
@@ -58,9 +58,16 @@ Augmentation = Literal["dihedral", "rotate90", "flip", "rotate", "shift", "colou
 class TrainConfig(Strict):
     """Optimisation settings."""
 
-    task: Literal["classification", "binary", "super-resolution", "generation", "masked-autoencoder", "joint-embedding"] = (
-        "classification"
-    )
+    task: Literal[
+        "classification",
+        "binary",
+        "super-resolution",
+        "generation",
+        "masked-autoencoder",
+        "joint-embedding",
+        "inference",
+        "localisation",
+    ] = "classification"
     epochs: int = Field(10, ge=1, le=100_000)
     batch_size: int = Field(64, ge=1)
     """Images of one step of the optimiser, on all devices together."""

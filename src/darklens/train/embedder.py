@@ -39,6 +39,10 @@ class Embedder:
     """
 
     def __init__(self, run: Run, device: str = "auto") -> None:
+        with run.read_whole():
+            self._open(run, device)
+
+    def _open(self, run: Run, device: str) -> None:
         self.run, described = run, run.model
         self.shape: tuple[int, int, int] = tuple(described["shape"])
         self.preprocess = Preprocess.model_validate(described["preprocess"])

@@ -48,6 +48,10 @@ class Enhancer:
     """
 
     def __init__(self, run: Run, device: str = "auto") -> None:
+        with run.read_whole():
+            self._open(run, device)
+
+    def _open(self, run: Run, device: str) -> None:
         described = run.model
         if described.get("task") != "super-resolution":
             kind = described.get("task", "classification")

@@ -100,6 +100,8 @@ class ImageSet(Stored):
             return self.images[index]
         if self.view == "both":
             return np.concatenate([self.fitted["residual"][index], self.images[index]], axis=1)
+        if self.view == "lens":
+            return with_planes(np.concatenate([self.fitted["residual"][index], self.images[index]], 1), self.fitted["lens"][index])
         return self.fitted[self.view][index]
 
     def seen_as(self, settings: Preprocess) -> ImageSet:
@@ -108,7 +110,7 @@ class ImageSet(Stored):
 
     def has(self, settings: Preprocess) -> bool:
         """Whether everything that a network with these settings sees is there, without another fit."""
-        return settings.view == "image" or ("residual" if settings.view == "both" else settings.view) in self.fitted
+        return settings.view == "image" or ("residual" if settings.view in ("both", "lens") else settings.view) in self.fitted
 
     @classmethod
     def from_table(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from darklens.errors import WorkError
+from darklens.files import held
 from darklens.runs import LAST, WEIGHTS, Run
 from darklens.train import batch_size, budget, checkpoint, precision
 from darklens.train.batch_norm import normalises
@@ -215,9 +216,9 @@ class Training:
             The final state: epoch, history, best, interrupted.
 
         Raises:
-            WorkError: the loss is not finite any more.
+            WorkError: the loss is not finite any more; InputError: another process trains this run.
         """
-        with self._interruptible():
+        with held(self.run.path, self.team.leads), self._interruptible():
             while self.state["epoch"] < self.config.epochs and not self._early():
                 row = self._one_epoch(self.state["epoch"])
                 self.stopping = self.team.any(self.stopping)

@@ -49,6 +49,13 @@ class Predictor(Judge):
     def __init__(self, run: Run, device: str = "auto", *, symmetries: bool | None = None, coverage: float = COVERAGE) -> None:
         conformal_threshold(np.zeros(0), coverage)  # a wrong one is refused before any work
         self.run = run
+        self.device = resolve_device(device)
+        self.coverage = coverage
+        with run.read_whole():
+            self._open(run, symmetries)
+        self.calibrated = False
+
+    def _open(self, run: Run, symmetries: bool | None) -> None:
         described = run.model
         if "classes" not in described:
             raise InputError(f"{run.path} is a run of {described['task']} and tells no classes apart: give a classifier")
@@ -57,7 +64,6 @@ class Predictor(Judge):
         self.preprocess = Preprocess.model_validate(described["preprocess"])
         offsets = tuple(described.get("offsets", ()))
         self.task = Classification(self.classes, described["group"], single_logit=described["single_logit"], offsets=offsets)
-        self.device = resolve_device(device)
         trained = described | {"options": for_trained(described["options"])}
         self.model = build_model(trained, self.task.outputs).to(self.device)
         self._load(run)
@@ -66,10 +72,8 @@ class Predictor(Judge):
         self.temperature: float = (run.calibration or {}).get("temperature", 1.0)
         self.validation = load_held_out(run)
         self.novelty = Novelty.load(run)
-        self.coverage = coverage
         self.symmetries: bool = described.get("symmetries", False) if symmetries is None else symmetries
         self.network = Symmetrised(self.model) if self.symmetries else self.model
-        self.calibrated = False
 
     def _load(self, run: Run) -> None:
         state, wanted = load_weights(run.weights), self.model.state_dict()

@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d
 from darklens.errors import InputError
 from darklens.fit.evidence import CHANNELS
 from darklens.models import small_structures
+from darklens.models.pinn import LENS
 from darklens.train.config import Preprocess
 
 
@@ -104,7 +105,12 @@ def _prepare_bands(images: Tensor, settings: Preprocess) -> Tensor:
     if settings.input == "evidence":
         return _prepare_evidence(images)
     residual = _prepare_residual(images[:, :1], settings)
-    return residual if settings.input == "residual" else torch.cat([residual, _prepare_image(images[:, 1:], settings)], dim=1)
+    if settings.input == "residual":
+        return residual
+    if settings.input == "both":
+        return torch.cat([residual, _prepare_image(images[:, 1:], settings)], dim=1)
+    planes = images[:, -len(LENS) :, :1, :1].expand(-1, -1, *residual.shape[-2:])
+    return torch.cat([residual, _prepare_image(images[:, 1 : -len(LENS)], settings), planes], dim=1)
 
 
 def _prepare_residual(residual: Tensor, settings: Preprocess) -> Tensor:
@@ -169,5 +175,6 @@ def central(images: Tensor, size: int) -> Tensor:
 def network_shape(shape: tuple[int, int, int], settings: Preprocess) -> tuple[int, int, int]:
     """Return `(bands, h, w)` as the network sees it, without the planes of columns."""
     bands, height, width = shape if settings.crop is None else (shape[0], settings.crop, settings.crop)
-    bands = {"image": bands, "residual": 1, "both": bands + 1, "evidence": len(CHANNELS)}[settings.input]
+    many = {"image": bands, "residual": 1, "both": bands + 1, "lens": bands + 1 + len(LENS), "evidence": len(CHANNELS)}
+    bands = many[settings.input]
     return bands, height // settings.bin, width // settings.bin

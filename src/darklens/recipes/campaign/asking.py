@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from darklens.data.decisions import Decision, settle, write_decisions
 from darklens.errors import InputError, unknown
 from darklens.evaluate.label_sheet import pictures, save_label_sheet
 from darklens.files import write_atomic
-from darklens.recipes.campaign.decisions import Decision, settle, write_decisions
 from darklens.recipes.campaign.folder import Campaign, Log
 from darklens.train.active import STRATEGIES, Candidates, pick
 from darklens.train.active.candidates import ANCHORS, seen_by

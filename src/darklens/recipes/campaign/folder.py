@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from darklens.data import Table, TableWriter
+from darklens.data.decisions import Decision, read_decisions
 from darklens.errors import InputError
 from darklens.files import read_json, write_json
-from darklens.recipes.campaign.decisions import Decision, read_decisions
 from darklens.recipes.campaign.pool import Pool
 from darklens.runs import Run
 from darklens.train.active.fine_tuning import seen

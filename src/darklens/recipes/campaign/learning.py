@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from darklens.data import Table
+from darklens.data.decisions import Decision, Settled, merged, read_decisions, settle, write_decisions
 from darklens.errors import InputError
 from darklens.files import read_json, write_atomic, write_json
 from darklens.models import count_parameters
 from darklens.recipes.campaign.beginning import data_card, entry
-from darklens.recipes.campaign.decisions import Decision, Settled, merged, read_decisions, settle, write_decisions
 from darklens.recipes.campaign.folder import DECISIONS, ROUND, Campaign, Log, Progress, as_set, write_table
 from darklens.recipes.schema import validate
 from darklens.runs import MODEL, Run

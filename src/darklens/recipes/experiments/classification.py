@@ -15,6 +15,7 @@ from darklens.runs import Run
 from darklens.train.columns import scales
 from darklens.train.evaluation import calibrate, evaluate_test, learn_novelty
 from darklens.train.loop import Training
+from darklens.train.physics import believes, evaluate_physics
 from darklens.train.predictor import Predictor, build_model
 
 __all__ = ["build", "describe", "finish", "prepare"]
@@ -49,3 +50,7 @@ def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], No
     calibrate(predictor, splits.validation)
     learn_novelty(predictor, splits.train, splits.validation)
     evaluate_test(predictor, splits.test, splits.card)
+    if believes(predictor):
+        found = evaluate_physics(predictor, splits.test, splits.card)
+        if found:
+            log(f"the network's Einstein radii are off by {100 * found['theta_E']['error']['value']:.2g}% in the mean")

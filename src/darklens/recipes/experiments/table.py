@@ -5,6 +5,8 @@ from __future__ import annotations
 import darklens.recipes.experiments.classification as classification
 import darklens.recipes.experiments.foundation as foundation
 import darklens.recipes.experiments.generation as generation
+import darklens.recipes.experiments.inference as inference
+import darklens.recipes.experiments.localisation as localisation
 import darklens.recipes.experiments.super_resolution as super_resolution
 from darklens.errors import InputError
 from darklens.recipes.experiments.base import Experiment
@@ -15,8 +17,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "binary": classification,
     "super-resolution": super_resolution,
     "generation": generation,
+    "localisation": localisation,
     "masked-autoencoder": foundation,
     "joint-embedding": foundation,
+    "inference": inference,
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darklens.data.decisions import COLUMNS
 from darklens.files import TEMPORARY, settle, write_atomic
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 NAME = "candidates"
 DECISIONS = "decisions.csv"
-DECISION_COLUMNS = ("id", "decision", "who", "when")
-"""Of the sheet that people decide in: lens, nonlens, maybe or skip; by whom; when (ISO 8601)."""
 REGION_RADIUS = 5.0
 """Arcsec, of a region."""
 
@@ -106,7 +105,7 @@ def write_decisions(path: Path, ids: Sequence[str]) -> None:
     there = {row[0] for row in decided}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(DECISION_COLUMNS)
+    writer.writerow(COLUMNS)
     writer.writerows(decided)
     writer.writerows([name, "", "", ""] for name in ids if name not in there)
     write_atomic(path, text.getvalue())

@@ -111,6 +111,7 @@ class Selection:
         values = self.columns[self.ranking.column]
         return {
             "class": self.ranking.column,
+            "classes": list(self.ranking.classes),
             "rows": self.ranking.rows,
             "without_probability": self.ranking.without,
             "candidates": len(values),

@@ -39,7 +39,12 @@ def free_folder(out: Path, force: bool) -> Path:
 
 
 def write_candidates(
-    out: Path, selection: Selection, *, scores: str | Path, bands: Sequence[str | int] | None = None
+    out: Path,
+    selection: Selection,
+    *,
+    scores: str | Path,
+    images: str | Path | None = None,
+    bands: Sequence[str | int] | None = None,
 ) -> dict[str, Any]:
     """Write tables, regions, pictures, pages and a sheet for decisions, and return the summary.
 
@@ -47,6 +52,7 @@ def write_candidates(
         out: a folder; pictures of earlier candidates in it go, decisions that somebody has made stay.
         selection: the candidates.
         scores: where they come from.
+        images: where their images were found, if not where the scores say.
         bands: red, green and blue; see `bands_for_colour`.
 
     Raises:
@@ -57,7 +63,7 @@ def write_candidates(
     out.mkdir(parents=True, exist_ok=True)
     for old in [*out.glob("gallery-[0-9]*.png"), out / "known.csv", out / "candidates.reg"]:
         old.unlink(missing_ok=True)
-    columns, summary = selection.columns, {"scores": str(scores)} | selection.summary()
+    columns, summary = selection.columns, {"scores": str(scores), "images": images and str(images)} | selection.summary()
     table = as_table(columns, selection.ranking.column)
     files = write_tables(out, table)
     if selection.placed:

@@ -66,6 +66,10 @@ class Generator:
     """
 
     def __init__(self, run: Run, device: str = "auto") -> None:
+        with run.read_whole():
+            self._open(run, device)
+
+    def _open(self, run: Run, device: str) -> None:
         described = run.model
         if described.get("task") != "generation":
             raise InputError(

@@ -1,8 +1,7 @@
 import pytest
 
+from darklens.data.decisions import Decision, merged, read_decisions, settle, write_decisions
 from darklens.errors import InputError
-from darklens.recipes.campaign import Decision, read_decisions, settle
-from darklens.recipes.campaign.decisions import merged, write_decisions
 
 CLASSES = ("nonlens", "lens")
 KNOWN = {"a", "b", "c", 'odd, "name"'}

@@ -20,6 +20,7 @@ from darklens.files import unreadable, write_atomic
 
 MAYBE, SKIP = "maybe", "skip"
 COLUMNS = ("id", "decision", "who", "when")
+"""Of the sheet that people decide in: a class, `maybe` or `skip`; by whom; when (ISO 8601)."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,16 @@ class Settled:
         return {name: found[name] for name in (*classes, MAYBE, SKIP)} | {"conflicts": len(self.conflicts)}
 
 
-def read_decisions(path: str | Path, known: Container[str], classes: Sequence[str]) -> list[Decision]:
+def read_decisions(
+    path: str | Path, known: Container[str] | None, classes: Sequence[str], *, may_be_empty: bool = False
+) -> list[Decision]:
     """Read a file of decisions; rows without one are images still to be decided about.
 
     Args:
         path: CSV file with the columns id and decision, and who and when where they are known.
-        known: ids of the pool.
-        classes: of the campaign.
+        known: ids of the pool; None takes any.
+        classes: what an image may be.
+        may_be_empty: take a sheet in which nothing is decided yet.
 
     Raises:
         InputError: no readable file, a missing column, or, with its line number, an id that the pool does not have, a word that
@@ -84,7 +88,7 @@ def read_decisions(path: str | Path, known: Container[str], classes: Sequence[st
                 found.append(_checked(Decision(**values), f"{path}, line {rows.line_num}", known, classes))
     except csv.Error as error:
         raise InputError(f"{path}, line {rows.line_num}: {error}; write it as plain CSV") from error
-    if not found:
+    if not found and not may_be_empty:
         raise InputError(f"{path} holds no decision: fill in its column decision with {_words(classes)}")
     return found
 
@@ -98,8 +102,8 @@ def _text(path: Path) -> str:
         raise unreadable(path, error) from error
 
 
-def _checked(decision: Decision, where: str, known: Container[str], classes: Sequence[str]) -> Decision:
-    if decision.id not in known:
+def _checked(decision: Decision, where: str, known: Container[str] | None, classes: Sequence[str]) -> Decision:
+    if known is not None and decision.id not in known:
         raise InputError(f"{where}: id {decision.id!r} is not in the pool of this campaign; take ids from its queue.csv")
     if decision.decision not in (*classes, MAYBE, SKIP):
         close = nearest(decision.decision, (*classes, MAYBE, SKIP))

@@ -1,0 +1,238 @@
+"""Fit one lens: many starts with a coarse source, the best of them with finer ones, sources adapted to what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from darklens.errors import InputError, WorkError, unknown
+from darklens.fit.one_lens.first_guess import INNER, OUTER, RADII, annulus, ring_radius, starting_values
+from darklens.fit.one_lens.lens_fit import LensFit
+from darklens.fit.one_lens.light import LIGHTS_OF_LENS, LightBasis, Shape, lens_light
+from darklens.fit.one_lens.macro import Macro
+from darklens.fit.one_lens.model import Model
+from darklens.fit.one_lens.observation import Observation
+from darklens.fit.one_lens.search import Found, descend
+from darklens.fit.one_lens.source_grid import REGULARISATIONS, SourceGrid, adapted
+
+SOURCES = ("pixelised", "parametric")
+COARSE = 12
+"""Nodes along a side of the source in the first descents."""
+PIXELS_A_NODE = 7
+"""Image pixels for each node of the final source."""
+NODES = 12, 32
+"""Least and most nodes along a side of the final source."""
+STRENGTH = 1e-4
+"""Regularisation in units of the noise to begin with; its evidence moves it at once."""
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How one lens is modelled.
+
+    Args:
+        model: masses, see `Macro`.
+        light: of the lens galaxy: mge, sersic, sersics, none.
+        source: pixelised or parametric (an elliptical Sersic profile).
+        regularisation: of a pixelised source: curvature or gradient.
+        nodes: along a side of a pixelised source; None chooses by the number of pixels.
+        theta_E: guess of the Einstein radius, arcsec; None takes it from the image.
+        centre: of the lens, arcsec; None says that it is in the middle.
+        annulus: radii in arcsec between which pixels are fitted; None takes 0 (of a multi-Gaussian lens: half the ring's radius)
+            to 1.5 times the ring's radius, of an image with a mask all that the mask leaves.
+        starts: random starting points.
+        seed: of them.
+        subpixels: rays along a side of a pixel.
+
+    Raises:
+        InputError: a name that is not known, or a number out of its range.
+    """
+
+    model: str = "epl+shear"
+    light: str = "mge"
+    source: str = "pixelised"
+    regularisation: str = "curvature"
+    nodes: int | None = None
+    theta_E: float | None = None
+    centre: tuple[float, float] | None = None
+    annulus: tuple[float, float] | None = None
+    starts: int = 6
+    seed: int = 0
+    subpixels: int = 2
+
+    def __post_init__(self) -> None:
+        Macro(self.model)
+        if self.light not in LIGHTS_OF_LENS:
+            raise unknown("lens light", self.light, LIGHTS_OF_LENS)
+        if self.regularisation not in REGULARISATIONS:
+            raise unknown("regularisation", self.regularisation, REGULARISATIONS)
+        if self.source not in SOURCES:
+            raise unknown("source", self.source, SOURCES)
+        if self.starts < 1:
+            raise InputError(f"{self.starts} starts: give at least one")
+        if self.nodes is not None and not 4 <= self.nodes <= 60:
+            raise InputError(f"{self.nodes} source nodes along a side are outside 4 to 60: choose a number in between")
+        if self.annulus is not None and not 0 <= self.annulus[0] < self.annulus[1]:
+            raise InputError(f"annulus {self.annulus}: give the inner radius first, then a larger one, in arcsec")
+
+
+def fit_lens(
+    image: np.ndarray,
+    noise: np.ndarray,
+    psf: np.ndarray,
+    mask: np.ndarray | None = None,
+    pixel_scale: float = 0.05,
+    *,
+    choices: Choices = Choices(),
+    log: Log = lambda sentence: None,
+) -> LensFit:
+    """Fit the mass, the lens light and the source of one lens.
+
+    The source is a rectilinear grid of nodes, solved for with the amplitudes of the lens light at every step (semilinear
+    inversion); the other parameters go down the cost by Levenberg-Marquardt, from many starts.
+
+    What a search for substructure needs: the result's `evidence` is ln E of the smooth lens, `evidence_with(mass)` the same with a
+    perturber added and everything linear solved anew (macro held, half a second), `refitted(mass)` with the macro free as well;
+    `model.grid`, `source`, `model_image`, `residual` are what their names say.
+
+    Args:
+        image: `(H, W)`, background-subtracted, its middle on the lens.
+        noise: `(H, W)` standard deviation of each pixel.
+        psf: `(K, K)`, odd, on the pixels of the image.
+        mask: `(H, W)`, true where a pixel may count.
+        pixel_scale: arcsec.
+        choices: how to model it.
+        log: receives a sentence for each stage.
+
+    Returns:
+        The best fit, with a Gaussian approximation of its errors; `darklens.infer.sample_lens` samples the posterior.
+
+    Raises:
+        InputError: data that cannot be fitted, with the remedy.
+        WorkError: no start led anywhere.
+    """
+    observation, theta_E, centre = _prepared(image, noise, psf, mask, pixel_scale, choices)
+    log(f'fitting {observation.size} pixels; the ring is at about {theta_E:.2f}"')
+    model = _model(observation, choices, theta_E, centre)
+    coarse = _coarse(model)
+    generator = np.random.default_rng(choices.seed)
+    candidates = []
+    for number in range(choices.starts):
+        first = number < len(RADII)
+        guess = theta_E * RADII[number] if first else theta_E
+        eta = starting_values(model.names, guess, centre, generator, 0.0 if first else 1.0)
+        found = _try(coarse, eta, choices, theta_E, number)
+        if found is not None:
+            candidates.append(found)
+            log(f"start {number + 1} of {choices.starts}: ln E {found.evidence:.1f}, {_theta(found)}")
+    if not candidates:
+        raise WorkError("none of the starts led to a model: say how large the ring is with --theta-e, or give more --starts")
+    best = max(candidates, key=lambda f: f.evidence)
+    best = _refined(_refocused(model, best, choices, mask), best, choices, log)
+    return LensFit(best, choices, tuple(sorted((f.evidence for f in candidates), reverse=True)))
+
+
+def _prepared(
+    image: np.ndarray, noise: np.ndarray, psf: np.ndarray, mask: np.ndarray | None, pixel_scale: float, choices: Choices
+) -> tuple[Observation, float, tuple[float, float]]:
+    image, noise, psf = (np.asarray(a, float) for a in (image, noise, psf))
+    mask = np.isfinite(image) if mask is None else np.asarray(mask, bool)
+    whole = Observation(image, noise, psf, pixel_scale, mask, choices.subpixels)
+    centre = choices.centre or (0.0, 0.0)
+    if choices.centre is None:
+        whole.check_centred(choices.light != "none")
+    theta_E = choices.theta_E or ring_radius(whole, centre)
+    inner, outer = _edges(choices, theta_E)
+    kept = whole.mask & annulus(whole, centre, inner, outer)
+    ring = annulus(whole, centre, 0.7 * theta_E, 1.3 * theta_E)
+    if not kept.any() or (kept & ring).sum() < 0.2 * ring.sum():
+        raise InputError(
+            f'the mask leaves {int((kept & ring).sum())} of the {int(ring.sum())} pixels around the ring at {theta_E:.2f}": it '
+            "has to be non-zero where a pixel counts; give one that marks what to leave out with --exclude"
+        )
+    return replace(whole, mask=kept), theta_E, centre
+
+
+def _model(observation: Observation, choices: Choices, theta_E: float, centre: tuple[float, float]) -> Model:
+    macro = Macro(choices.model)
+    light = lens_light(choices.light, 0.5 * observation.pixel_scale, 3 * theta_E)
+    source = LightBasis((Shape("source", "sersic"),)) if choices.source == "parametric" else LightBasis()
+    bounds = macro.bounds(theta_E, centre) | light.bounds(centre, 0.3 * theta_E) | source.bounds(centre, 1.5 * theta_E)
+    low, high = ({name: pair[k] for name, pair in bounds.items()} for k in (0, 1))
+    return Model(observation, macro, light, source, None, low, high)
+
+
+def _coarse(model: Model) -> Model:
+    """Return the model with one ray a pixel, for the first descents."""
+    return replace(model, observation=replace(model.observation, subpixels=1))
+
+
+def _refocused(model: Model, best: Found, choices: Choices, mask: np.ndarray | None) -> Model:
+    """Return the model on the pixels about the Einstein radius that was found, where the user has not chosen them."""
+    if choices.annulus is not None:
+        return model
+    value = dict(zip(model.names, best.eta.tolist(), strict=True))
+    observation = model.observation
+    inner, outer = _edges(choices, value["theta_E"])
+    kept = np.isfinite(observation.image) if mask is None else np.asarray(mask, bool)
+    kept = kept & annulus(observation, choices.centre or (0.0, 0.0), inner, outer)
+    return replace(model, observation=replace(observation, mask=kept))
+
+
+def _edges(choices: Choices, theta_E: float) -> tuple[float, float]:
+    return choices.annulus or (INNER * theta_E if choices.light == "mge" else 0.0, OUTER * theta_E)
+
+
+def _try(model: Model, eta: np.ndarray, choices: Choices, theta_E: float, number: int) -> Found | None:
+    try:
+        if choices.source == "parametric":
+            return descend(model, eta, STRENGTH, iterations=25)
+        grid = ring_grid(model, eta, COARSE, choices.regularisation, theta_E)
+        return descend(model.on(grid), eta, STRENGTH, iterations=10)
+    except np.linalg.LinAlgError:  # a start so far off that its columns are degenerate
+        return None
+
+
+def _refined(model: Model, best: Found, choices: Choices, log: Log) -> Found:
+    """Go on from the best start with all rays, and with sources adapted to what has been found."""
+    if choices.source == "parametric":
+        return descend(model, best.eta, STRENGTH, iterations=60)
+    side = choices.nodes or int(np.clip((model.observation.size / PIXELS_A_NODE) ** 0.5, *NODES))
+    for number in range(3):
+        grid = image_grid(model, best, side, choices.regularisation)
+        best = descend(
+            model.on(grid), best.eta, best.solution.strength, iterations=12 if number < 2 else 30, by_evidence=number == 2
+        )
+        log(f"{side}x{side} source nodes: ln E {best.evidence:.1f}, {_theta(best)}, {best.steps} steps")
+    return best
+
+
+def _theta(found: Found) -> str:
+    chi2 = found.solution.chi2 / found.model.observation.size
+    return f'theta_E {found.eta[found.model.names.index("theta_E")]:.4f}", chi^2 a pixel {chi2:.3f}'
+
+
+def ring_grid(model: Model, eta: np.ndarray, nodes: int, regularisation: str, theta_E: float) -> SourceGrid:
+    """Return a source grid where rays from around the ring end."""
+    x, y = (t.mean(-1).numpy() for t in model.observation.rays)
+    value = model.named(eta)
+    r = np.hypot(x - float(value["center_x"]), y - float(value["center_y"]))
+    bx, by = (b.mean(-1).numpy() for b in model.traced(value))
+    weight = ((r > 0.7 * theta_E) & (r < 1.3 * theta_E)).astype(float)
+    return adapted(bx, by, weight, nodes, regularisation)
+
+
+def image_grid(model: Model, found: Found, nodes: int, regularisation: str) -> SourceGrid:
+    """Return a source grid where rays from the bright parts of the lensed source end, as found before."""
+    observation, before = model.observation, found.model
+    bx, by = (b.mean(-1) for b in model.traced(model.named(found.eta)))
+    brightness = before.source(found.solution.x, found.eta, bx, by).numpy() * observation.pixel_scale**2
+    noise = np.median(observation.noise[observation.mask])
+    weight = np.clip(brightness / noise - 0.5, 0, 3)
+    if weight.sum() < nodes:
+        raise WorkError("the source that was found is lost in the noise: check the noise map, or guess the ring with --theta-e")
+    return adapted(bx.numpy(), by.numpy(), weight, nodes, regularisation)

@@ -1,0 +1,148 @@
+"""From files and options to what a fit of one lens needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from darklens.data import Record, read
+from darklens.errors import InputError
+from darklens.fit.noise import Linear, background_sigma
+from darklens.simulate import instrument as find_instrument
+from darklens.simulate.psf import PSF, GaussianPSF
+from darklens.simulate.psf_file import read_psf
+
+if TYPE_CHECKING:
+    from darklens.simulate import Instrument
+
+UNIT_RANGE = 0.2, 5.0
+"""Scatter of the corners, in units of the instrument's background, outside which an image cannot be in e-/s."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One lens on disk.
+
+    Args:
+        image: file.
+        noise: file with the standard deviation of each pixel; None takes the instrument's.
+        psf: file, odd sides; None takes `psf_fwhm` or the instrument's.
+        mask: file, non-zero where a pixel counts.
+        exclude: file, non-zero where a pixel does not count.
+        pixel_scale: arcsec; None takes the header's or the instrument's.
+        psf_fwhm: of a Gaussian, arcsec.
+        instrument: name; the image is then sky-subtracted and in e-/s.
+        hdu: extension of the image.
+        bands: the band, by name.
+        psf_hdu: extension of the PSF.
+        noise_hdu: extension of the noise map.
+    """
+
+    image: Path
+    noise: Path | None = None
+    psf: Path | None = None
+    mask: Path | None = None
+    exclude: Path | None = None
+    pixel_scale: float | None = None
+    psf_fwhm: float | None = None
+    instrument: str | None = None
+    hdu: int | str | None = None
+    bands: str | None = None
+    psf_hdu: int | str | None = None
+    noise_hdu: int | str | None = None
+
+    def read(self) -> dict[str, Any]:
+        """Return image, noise, psf, mask and pixel scale as `fit_lens` takes them.
+
+        Raises:
+            InputError: a file that cannot be used, or no PSF, noise or pixel scale.
+        """
+        record = _one(self.image, self.hdu, self.bands, fill=np.nan)
+        image = record.image[0].astype(np.float64)
+        camera = find_instrument(self.instrument) if self.instrument else None
+        scale = self.pixel_scale or record.metadata.get("pixel_scale") or (camera.pixel_scale if camera else None)
+        if scale is None:
+            raise InputError(f"{self.image} does not say how large its pixels are: give --pixel-scale in arcsec")
+        return {
+            "image": image,
+            "noise": self._noise(image, camera),
+            "psf": self._kernel(float(scale), camera),
+            "mask": self._mask(image),
+            "pixel_scale": float(scale),
+        }
+
+    def _noise(self, image: np.ndarray, camera: Instrument | None) -> np.ndarray:
+        if self.noise is not None:
+            return _plane(self.noise, self.noise_hdu)
+        if camera is None:
+            raise InputError(f"{self.image} comes without a noise map: give one with --noise, or the camera with --instrument")
+        expected, seen = camera.background_sigma, background_sigma(image)
+        if not UNIT_RANGE[0] < seen / expected < UNIT_RANGE[1]:
+            raise InputError(
+                f"the corners of {self.image} scatter by {seen:.3g} where {camera.name} has a background of {expected:.3g} e-/s: "
+                "the image cannot be in e-/s; convert it, or give a map in its own unit with --noise"
+            )
+        v0, v1 = Linear.of(camera).variance(image[None])
+        return np.sqrt(v0[0] + v1[0] * np.clip(np.nan_to_num(image), 0, None))
+
+    def _kernel(self, scale: float, camera: Instrument | None) -> np.ndarray:
+        if self.psf is not None:
+            return read_psf(self.psf, hdu=self.psf_hdu).on_pixels(scale)
+        if self.psf_fwhm is not None:
+            return _kernel_of(GaussianPSF(self.psf_fwhm), scale)
+        if camera is None:
+            raise InputError(
+                f"{self.image} comes without a PSF: give one with --psf, or a Gaussian's width with --psf-fwhm in arcsec"
+            )
+        return _kernel_of(camera.psf, scale)
+
+    def _mask(self, image: np.ndarray) -> np.ndarray:
+        kept = np.isfinite(image)
+        for path, wanted in ((self.mask, True), (self.exclude, False)):
+            if path is None:
+                continue
+            plane = _plane(path)
+            if plane.shape != image.shape:
+                raise InputError(f"{path} has {plane.shape} pixels, the image {image.shape}: give a mask of the same size")
+            kept &= (np.nan_to_num(plane) != 0) == wanted
+        return kept
+
+
+def _kernel_of(psf: PSF, scale: float) -> np.ndarray:
+    """Return a PSF on pixels: what it makes of a single bright one."""
+    margin = psf.margin(scale)
+    point = torch.zeros(1, 4 * margin + 1, 4 * margin + 1, dtype=torch.float64)  # convolving takes a margin off each side
+    point[0, 2 * margin, 2 * margin] = 1.0
+    return psf.convolve(point, scale)[0].numpy()
+
+
+def _one(path: Path, hdu: int | str | None, bands: str | None = None, fill: float | str | None = None) -> Record:
+    found = list(read(path, hdu=hdu, bands=bands, fill=fill))
+    if len(found) != 1 or found[0].image.shape[0] != 1:
+        planes = sum(r.image.shape[0] for r in found)
+        raise InputError(f"{path} holds {planes} planes: one lens is fitted in one band; choose it with --hdu or --bands")
+    return found[0]
+
+
+def _plane(path: Path, hdu: int | str | None = None) -> np.ndarray:
+    return _one(path, hdu, fill=np.nan).image[0].astype(np.float64)
+
+
+def header_of(path: Path, hdu: int | str | None = None, bands: str | None = None) -> Any:
+    """Return the header of the image in a FITS file, None for other files."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path) as hdus:
+            images = [h for h in hdus if h.is_image and h.data is not None]
+            wanted = str(bands if hdu is None else hdu)
+            named = [
+                h for i, h in enumerate(hdus) if h in images and (h.name.upper().startswith(wanted.upper()) or str(i) == wanted)
+            ]
+            return (named or images)[0].header.copy()
+    except (OSError, IndexError):
+        return None

@@ -1,0 +1,130 @@
+"""The posterior of one lens: chains over masses, light shapes and the regularisation, source and amplitudes integrated out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from darklens.errors import InputError
+from darklens.fit.one_lens import LensFit
+from darklens.infer.chains import LEAST, Samples, sample
+
+STRENGTH = "ln_lambda"
+STRENGTH_SD = 0.5
+"""First guess of the posterior's width in ln lambda."""
+FAR_OFF = 5.0
+"""Standard deviations of chi^2 beyond which a model does not describe the image: it lies in a wrong valley, or lacks something."""
+QUANTILES = {"low": 0.15865, "high": 0.84135, "low95": 0.025, "high95": 0.975}
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What is known of the parameters of a lens.
+
+    Args:
+        kind: "samples" of the posterior, "gaussian" for the approximation at the best fit, "none" where nothing converged.
+        intervals: parameter -> value, low, high (68%), low95, high95; all but the value are None where nothing converged.
+        samples: the chains, None without them.
+        why: one sentence if there are no intervals.
+    """
+
+    kind: str
+    intervals: dict[str, dict[str, float | None]]
+    samples: Samples | None
+    why: str
+
+    @property
+    def converged(self) -> bool:
+        """Whether intervals are given."""
+        return self.kind != "none"
+
+
+def sample_lens(
+    fit: LensFit, samples: int, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Samples:
+    """Sample the posterior of a fit's parameters, priors uniform within their bounds, that of ln lambda without bounds.
+
+    The grid of the source and which amplitudes take part stay as they are in the fit; the amplitudes are integrated out exactly at
+    every step, so that the density is the evidence.
+
+    Args:
+        fit: the best fit.
+        samples: in all chains together.
+        seed: of the chains.
+        progress: called with evaluations done and in all.
+
+    Raises:
+        InputError: too few samples.
+    """
+    low, high = fit.model.bounds
+    best, pixelised = fit.found.solution, fit.model.grid is not None
+
+    def log_density(vector: np.ndarray) -> float:
+        eta = vector[: len(low)]
+        if not ((eta > low) & (eta < high)).all() or (pixelised and abs(vector[-1] - math.log(best.strength)) > 12):
+            return -math.inf
+        try:
+            strength = math.exp(vector[-1]) if pixelised else best.strength
+            return fit.model.problem(eta).solve(strength, best.active).evidence
+        except np.linalg.LinAlgError:
+            return -math.inf
+
+    names, centre, covariance = fit.names, fit.found.eta, fit.covariance
+    if pixelised:
+        names, centre = (*names, STRENGTH), np.append(centre, math.log(best.strength))
+        covariance = np.block([[covariance, np.zeros((len(low), 1))], [np.zeros((1, len(low))), np.array([[STRENGTH_SD**2]])]])
+    return sample(log_density, names, centre, covariance, samples=samples, seed=seed, progress=progress)
+
+
+def posterior(
+    fit: LensFit, samples: int = 0, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Posterior:
+    """Return intervals of the parameters: of samples, or without them of a Gaussian; none of what has not converged.
+
+    Raises:
+        InputError: a number of samples with which nothing can be said.
+    """
+    check_samples(samples)
+    if not fit.converged:
+        edge = f" ({', '.join(fit.at_bounds)} at the end of the allowed range)" if fit.at_bounds else ""
+        return _without(
+            fit.parameters, None, f"the fit has not converged{edge}: no intervals are given; try other --starts or another --model"
+        )
+    limit = 1 + FAR_OFF * math.sqrt(2 / fit.dof)
+    if fit.reduced_chi2 > limit:
+        why = f"reduced chi^2 {fit.reduced_chi2:.3f} over {fit.dof:.0f} degrees of freedom (limit {limit:.3f})"
+        why += ": the fit has not converged on a model of this image: no intervals are given; try more --starts or another --model"
+        return _without(fit.parameters, None, why)
+    if not samples:
+        return Posterior("gaussian", _gaussian(fit), None, "")
+    chains = sample_lens(fit, samples, seed=seed, progress=progress)
+    if not chains.converged:
+        middle = dict(zip(chains.names, np.median(chains.flat, axis=0).tolist(), strict=True))
+        return _without(middle, chains, chains.verdict())
+    return Posterior("samples", chains.intervals(), chains, "")
+
+
+def check_samples(samples: int) -> None:
+    """Refuse a number of samples with which nothing can be said, before any work is done.
+
+    Raises:
+        InputError: neither none nor enough.
+    """
+    if samples < 0 or 0 < samples < LEAST:
+        raise InputError(f"{samples} samples are too few to tell whether chains converged: take at least {LEAST}, or 0 for none")
+
+
+def _without(values: dict[str, float], chains: Samples | None, why: str) -> Posterior:
+    return Posterior("none", {k: {"value": v} | dict.fromkeys(QUANTILES) for k, v in values.items()}, chains, why)
+
+
+def _gaussian(fit: LensFit) -> dict[str, dict[str, float | None]]:
+    sd = np.sqrt(np.diag(fit.covariance))
+    found: dict[str, dict[str, float | None]] = {}
+    for (name, value), sigma in zip(fit.parameters.items(), sd.tolist(), strict=True):
+        found[name] = {"value": value} | {k: value + sigma * float(stats.norm.ppf(q)) for k, q in QUANTILES.items()}
+    return found

@@ -1,0 +1,246 @@
+"""One lens in full: the linear algebra against dense formulas, gradients against differences, lenses against their truth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import fftconvolve
+
+from darklens.errors import InputError
+from darklens.fit.one_lens import Choices, Linear, Macro, Model, Observation, SourceGrid, adapted, fit_lens, lens_light
+from darklens.lensing import PointMass
+
+from .conftest import SCALE, TRUTH, kernel
+
+
+def observed(lens, mask=None) -> Observation:
+    image = lens["image"]
+    return Observation(image, lens["noise"], lens["psf"], lens["pixel_scale"], np.ones(image.shape, bool) if mask is None else mask)
+
+
+def model_of(lens, light="sersic", nodes=9, macro="epl+shear+multipoles") -> tuple[Model, np.ndarray]:
+    macro, basis = Macro(macro), lens_light(light, 0.05, 2.0)
+    grid = SourceGrid(np.linspace(-0.61, 0.63, nodes), np.sort(np.append(np.linspace(-0.6, 0.6, nodes - 1), 0.013)))
+    bounds = macro.bounds(1.1, (0, 0)) | basis.bounds((0, 0), 0.3)
+    low, high = ({k: v[i] for k, v in bounds.items()} for i in (0, 1))
+    model = Model(observed(lens), macro, basis, lens_light("none", 1, 1), grid, low, high)
+    known = TRUTH | {
+        "light_x": 0.01,
+        "light_y": -0.02,
+        "light_R_sersic": 0.7,
+        "light_n_sersic": 1.5,
+        "light_e1": 0.08,
+        "light_e2": -0.04,
+    }
+    return model, np.array([known.get(name, 0.007) for name in model.names])
+
+
+def test_blur_is_a_convolution_and_masks_cut_after_it(lens):
+    mask = np.zeros(lens["image"].shape, bool)
+    mask[8:20, 10:27] = True
+    seen = observed(lens, mask)
+    sky = np.random.default_rng(1).random(seen.shape)
+    expected = fftconvolve(sky, seen.kernel, mode="same")[mask]
+    assert np.allclose(seen.blur @ sky[seen.support] / seen.weight, expected, atol=1e-12)
+    assert not np.allclose(fftconvolve(sky, seen.kernel[::-1], mode="same")[mask], expected, atol=1e-3)
+
+
+def test_rays_lie_inside_their_pixels(lens):
+    x, y = observed(lens).rays
+    middle = (np.arange(32) - 15.5) * SCALE
+    assert np.allclose(x.mean(1).numpy().reshape(32, 32), middle[None])
+    assert np.allclose(y.mean(1).numpy().reshape(32, 32), middle[:, None])
+    assert float((x.amax(1) - x.amin(1)).max()) == pytest.approx(SCALE / 2)
+
+
+def test_bilinear_interpolation_is_exact_for_planes_and_agrees_with_its_matrix():
+    grid = SourceGrid(np.array([-1.0, -0.2, 0.1, 0.9]), np.array([-0.5, 0.0, 0.2, 0.7, 1.0]))
+    y, x = np.meshgrid(grid.y, grid.x, indexing="ij")
+    nodes = torch.from_numpy((2 + 3 * x - 1.5 * y).ravel())
+    rng = np.random.default_rng(2)
+    bx, by = torch.from_numpy(rng.uniform(-0.99, 0.89, (40, 3))), torch.from_numpy(rng.uniform(-0.49, 0.99, (40, 3)))
+    assert torch.allclose(grid.interpolate(nodes, bx, by), 2 + 3 * bx - 1.5 * by)
+    assert np.allclose(grid.operator(bx, by) @ nodes.numpy(), (2 + 3 * bx - 1.5 * by).mean(1).numpy())
+    outside = grid.interpolate(nodes, torch.tensor([[1.2]], dtype=torch.float64), torch.tensor([[0.0]], dtype=torch.float64))
+    assert float(outside) == 0
+
+
+@pytest.mark.parametrize("kind", ["curvature", "gradient"])
+def test_the_prior_is_proper_and_its_determinant_is_right(kind):
+    grid = SourceGrid(np.linspace(0, 1, 5), np.linspace(0, 1, 4), kind)
+    value = np.linalg.eigvalsh(grid.precision)
+    assert value.min() > 0
+    assert grid.log_det == pytest.approx(np.log(value).sum())
+    step = np.zeros(grid.shape)
+    step[1, 2] = 1.0  # a single bright node: differences on four sides, squared
+    expected = 4 if kind == "gradient" else 12
+    assert step.ravel() @ grid.precision @ step.ravel() == pytest.approx(expected)
+
+
+def test_the_grid_is_finer_where_rays_crowd():
+    rng = np.random.default_rng(3)
+    rays = np.concatenate([rng.normal(0, 0.03, 3000), rng.uniform(-1, 1, 1000)])
+    grid = adapted(rays, rng.permutation(rays), np.ones(4000), 15, "curvature")
+    steps = np.diff(grid.x)
+    assert (steps > 0).all()
+    assert steps.max() / steps.min() > 5
+    assert abs(grid.x[steps.argmin()]) < 0.1
+
+
+def test_the_evidence_is_that_of_the_marginal_gaussian(lens):
+    """ln E with the amplitudes integrated out is the density of d under N(0, 1 + B H^-1 B^T): no inversion in common."""
+    rng = np.random.default_rng(4)
+    B, d = rng.standard_normal((30, 7)), rng.standard_normal(30)
+    grid = SourceGrid(np.arange(2.0), np.arange(2.0))
+    problem = Linear.of(B, d, grid.precision, grid.log_det)
+    solution = problem.solve(0.7, np.array([True, False, True]))
+    keep = [0, 1, 2, 3, 4, 6]
+    ridge = 1e-8 * np.diag(B.T @ B)[[4, 6]]
+    H = np.block([[0.7 * grid.precision, np.zeros((4, 2))], [np.zeros((2, 4)), np.diag(ridge)]])
+    covariance = np.eye(30) + B[:, keep] @ np.linalg.inv(H) @ B[:, keep].T
+    sign, log_det = np.linalg.slogdet(covariance)
+    expected = -0.5 * (d @ np.linalg.solve(covariance, d) + log_det + 30 * np.log(2 * np.pi))
+    assert sign == 1
+    assert solution.evidence == pytest.approx(expected, rel=1e-5)
+    assert solution.x[5] == 0
+    assert 0 < solution.effective_parameters() < 6
+
+
+def test_light_amplitudes_stay_positive():
+    rng = np.random.default_rng(5)
+    B = rng.random((50, 6))
+    d = B @ np.array([3.0, 2.0, 0.0, 0.0, 1.0, 0.0]) - 0.8 * B[:, 2] + 0.01 * rng.standard_normal(50)
+    solution = Linear.of(B, d, np.zeros((0, 0)), 0.0).solve(1.0)
+    assert (solution.x >= 0).all()
+    assert solution.x[2] == 0
+
+
+@pytest.mark.parametrize("light", ["sersic", "mge"])
+def test_derivatives_are_those_of_the_model(lens, light):
+    model, eta = model_of(lens, light)
+    solution = model.problem(eta).solve(0.01)
+    V, _ = model.derivatives(eta, solution)
+    for k in range(len(eta)):
+        step = np.zeros(len(eta))
+        step[k] = 1e-6
+        expected = (model.columns(eta + step) - model.columns(eta - step)) @ solution.x / 2e-6
+        assert np.abs(V[:, k] - expected).max() < 2e-3 * np.abs(expected).max(), model.names[k]
+
+
+def test_the_gradient_of_the_evidence_is_that_of_its_values(lens):
+    model, eta = model_of(lens)
+    solution = model.problem(eta).solve(0.01)
+    V, log_det = model.derivatives(eta, solution, log_det=True)
+    gradient = solution.gauss_newton(V)[0] + log_det
+    for k, name in enumerate(model.macro.names):
+        step = np.zeros(len(eta))
+        step[k] = 1e-5
+        ends = [model.problem(eta + sign * step).solve(0.01, solution.active).evidence for sign in (1, -1)]
+        assert gradient[k] == pytest.approx(-(ends[0] - ends[1]) / 2e-5, rel=0.01, abs=2.0), name
+    assert np.abs(log_det[: len(model.macro.names)]).max() > 1  # it matters
+
+
+def test_a_lens_is_found_again_with_a_smooth_source(lens):
+    fit = fit_lens(**lens, choices=Choices(source="parametric", light="sersic", starts=2))
+    assert fit.converged
+    assert fit.reduced_chi2 == pytest.approx(1, abs=0.15)
+    sd = dict(zip(fit.names, np.sqrt(np.diag(fit.covariance)), strict=True))
+    assert sd["theta_E"] < 0.005
+    for name, truth in TRUTH.items():
+        assert abs(fit.parameters[name] - truth) < 4 * sd[name], name
+
+
+@pytest.fixture(scope="module")
+def pixelised(lens):
+    return fit_lens(**lens, choices=Choices(light="sersic", starts=2, nodes=12))
+
+
+def test_a_lens_is_found_again_with_a_source_on_pixels(lens, pixelised):
+    assert pixelised.parameters["theta_E"] == pytest.approx(TRUTH["theta_E"], rel=0.01)
+    assert pixelised.reduced_chi2 == pytest.approx(1, abs=0.15)
+    light, (left, right, bottom, top) = pixelised.source(60)
+    row, column = np.unravel_index(light.argmax(), light.shape)
+    assert left + (column + 0.5) / 60 * (right - left) == pytest.approx(0.08, abs=0.08)
+    assert bottom + (row + 0.5) / 60 * (top - bottom) == pytest.approx(-0.06, abs=0.08)
+    parts = pixelised.lens_light_image + pixelised.source_image
+    assert np.allclose(parts, pixelised.model_image, equal_nan=True)
+    used = pixelised.model.observation.mask
+    residual = (lens["image"] - pixelised.model_image) / lens["noise"]
+    assert np.allclose(residual[used], pixelised.residual[used])
+
+
+def test_a_perturber_changes_the_evidence_where_it_matters(pixelised):
+    nothing = pixelised.evidence_with(PointMass(1e-6, 1.0, 0.3))
+    assert nothing == pytest.approx(pixelised.evidence, abs=0.01)
+    assert pixelised.evidence_with(PointMass(0.15, 1.0, 0.3)) < pixelised.evidence - 20
+    with_it = pixelised.evidence_with(PointMass(0.15, 1.0, 0.3))
+    assert pixelised.refitted(PointMass(0.15, 1.0, 0.3), iterations=2).evidence > with_it
+
+
+def test_the_same_seed_gives_the_same_fit(lens):
+    few = Choices(source="parametric", light="sersic", starts=1, annulus=(0.5, 1.5), seed=3)
+    first, again = (fit_lens(**lens, choices=few) for _ in range(2))
+    assert np.array_equal(first.found.eta, again.found.eta)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"noise": 0.0}, "noise map is 0 in"),
+        ({"noise": np.nan}, "noise map is nan in"),
+        ({"mask": False}, "the mask covers the whole image"),
+        ({"psf": np.zeros((3, 3))}, "PSF with sum 0"),
+        ({"psf": np.ones((4, 4))}, "both sides must be odd"),
+        ({"pixel_scale": -1.0}, "outside 0 to 1000"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_in_a_sentence(lens, change, sentence):
+    given = dict(lens)
+    for key, value in change.items():
+        whole = key in ("noise", "mask")
+        given[key] = np.full(lens["image"].shape, value) if whole else value
+    with pytest.raises(InputError, match=sentence):
+        fit_lens(**given)
+
+
+def test_a_single_bad_pixel_of_the_noise_map_counts_unless_it_is_masked(lens):
+    noise = lens["noise"].copy()
+    noise[16, 5] = np.nan
+    with pytest.raises(InputError, match="noise map is nan in 1 pixels"):
+        fit_lens(**lens | {"noise": noise})
+    mask = np.isfinite(noise)
+    assert fit_lens(**lens | {"noise": noise}, mask=mask, choices=Choices(source="parametric", light="sersic", starts=1)).dof > 0
+
+
+def test_an_image_off_centre_is_refused_and_its_centre_can_be_given(lens):
+    moved = {k: np.roll(lens[k], 6, axis=1) for k in ("image", "noise")}
+    with pytest.raises(InputError, match="say where the lens is with --centre"):
+        fit_lens(**lens | moved)
+    fit = fit_lens(**lens | moved, choices=Choices(centre=(0.6, 0.0), source="parametric", light="sersic", starts=1))
+    assert fit.parameters["center_x"] == pytest.approx(0.61, abs=0.03)
+
+
+def test_a_mask_the_wrong_way_round_is_noticed(lens):
+    y, x = np.indices(lens["image"].shape)
+    excluded = np.hypot(x - 15.5, y - 15.5) > 14
+    with pytest.raises(InputError, match="--exclude"):
+        fit_lens(**lens, mask=excluded, choices=Choices(theta_E=1.1))
+
+
+@pytest.mark.parametrize("name", ["nfw+shear", "sie+shear+shear", "shear", "epl+m5"])
+def test_unknown_models_are_refused(name):
+    with pytest.raises(InputError, match="give sie or epl"):
+        Macro(name)
+
+
+def test_a_fit_at_a_bound_has_not_converged(pixelised):
+    eta = pixelised.found.eta.copy()
+    eta[pixelised.names.index("gamma")] = pixelised.model.high["gamma"]
+    stuck = replace(pixelised, found=replace(pixelised.found, eta=eta))
+    assert stuck.at_bounds == ("gamma",)
+    assert not stuck.converged
+
+
+def test_the_kernel_of_the_tests_has_no_symmetry():
+    assert not np.allclose(kernel(), kernel()[::-1])

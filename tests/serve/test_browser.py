@@ -1,0 +1,249 @@
+"""The pages in a real browser, as a visitor drives them: pointer and keyboard, bad files, a server that goes and comes back."""
+
+import contextlib
+import shutil
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
+if CHROMIUM is None:
+    pytest.skip("browser tests need the distribution's Chromium: apt-get install chromium", allow_module_level=True)
+
+from darklens.serve import Settings  # noqa: E402
+from darklens.serve.app import create_app  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 120_000
+"""Milliseconds: a busy machine is slow, a broken page never gets there."""
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Served:
+    """A server in a thread, which can be stopped and started again on its port."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        import uvicorn
+
+        app = create_app(Settings(runs=("arcnet:common-test",), port=self.port))
+        self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="error", timeout_graceful_shutdown=1))
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        until(lambda: self.server.started)
+
+    def stop(self):
+        self.server.should_exit = True
+        self.thread.join(30)
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def served():
+    found = Served()
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as library:
+        found = library.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser):
+    with contextlib.closing(browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)) as context:
+        context.set_default_timeout(PATIENCE)
+        found = context.new_page()
+        found.wrong = []
+        found.on("pageerror", lambda error: found.wrong.append(str(error)))
+        found.on("console", lambda message: found.wrong.append(message.text) if "Content Security Policy" in message.text else None)
+        yield found
+        assert found.wrong == [], "no error and nothing that the policy had to stop"
+
+
+def comes(page, condition):
+    """Wait for a condition on the page; Playwright's own waiting evaluates strings there, which the policy forbids."""
+    until(lambda: page.evaluate(f"Boolean({condition})"), PATIENCE / 1000)
+
+
+def drawn(page, selector="#image"):
+    """Wait for a frame, and return the pixels of a picture."""
+    comes(page, f"document.querySelector('{selector} .pixels')?.width > 1 && document.querySelector('#image').dataset.frames")
+    return pixels(page, selector)
+
+
+def pixels(page, selector="#image"):
+    return page.evaluate(
+        "s => { const c = document.querySelector(s + ' .pixels'); "
+        "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((_, i) => i % 4 < 3)]; }",
+        selector,
+    )
+
+
+def frames(page):
+    return int(page.evaluate("document.querySelector('#image').dataset.frames || 0"))
+
+
+def test_a_slider_turns_the_lens_by_keyboard_and_the_link_keeps_it(page, served):
+    page.goto(f"{served.url}/#noise=false&size=64")
+    first, before = drawn(page), frames(page)
+    page.focus("#theta_E")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    comes(page, f"Number(document.querySelector('#image').dataset.frames) > {before}")
+    assert page.input_value("#theta_E-number") == "1.25"
+    comes(page, "location.hash.includes('theta_E=1.25')")
+    page.wait_for_timeout(300)
+    assert pixels(page) != first
+    link, turned = page.url, pixels(page)
+    page.goto("about:blank")
+    page.goto(link)
+    drawn(page)
+    page.wait_for_timeout(500)
+    assert page.input_value("#theta_E") == "1.25"
+    assert pixels(page) == turned, "the link is the lens"
+
+
+def test_substructure_shows_its_own_sliders_and_its_trace(page, served):
+    page.goto(f"{served.url}/#noise=false&size=64")
+    drawn(page)
+    assert not page.is_visible("#log10_mass")
+    assert len(set(pixels(page, "#difference"))) <= 3, "nothing there, nothing seen"
+    page.select_option("#substructure", "vortex")
+    assert page.is_visible("#half_length")
+    assert not page.is_visible("#f_sub")
+    comes(page, "document.querySelector('#state').textContent.includes('substructure')")
+    assert len(set(pixels(page, "#difference"))) > 10
+
+
+def test_a_clump_is_moved_by_the_pointer(page, served):
+    page.goto(f"{served.url}/#substructure=clump&size=64")
+    drawn(page)
+    box = page.locator("#image .screen").bounding_box()
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"])
+    page.mouse.up()
+    half = 0.5 * 64 * 0.04
+    assert float(page.input_value("#x_sub")) == pytest.approx(-0.5 * half, abs=0.05)
+    assert float(page.input_value("#y_sub")) == pytest.approx(0.5 * half, abs=0.05)
+
+
+def test_a_network_says_what_it_sees_and_files_can_be_kept(page, served):
+    page.goto(f"{served.url}/#size=48")
+    page.wait_for_selector("#answer .bars li.likely")
+    assert page.locator("#answer .bars li").count() == 3
+    for format, suffix in (("fits", ".fits"), ("png", ".png"), ("python", ".py")):
+        with page.expect_download() as download:
+            page.click(f"[data-format={format}]")
+        assert download.value.suggested_filename.endswith(suffix)
+
+
+def test_a_server_that_comes_back_is_found_again(page, served):
+    page.goto(f"{served.url}/#size=48&noise=false")
+    drawn(page)
+    served.stop()
+    page.wait_for_selector("#lamp.off")
+    assert "away" in page.inner_text("#state")
+    page.focus("#theta_E")
+    page.keyboard.press("ArrowRight")  # what is wished meanwhile is not lost
+    before = frames(page)
+    served.start()
+    page.wait_for_selector("#lamp.on")
+    comes(page, f"Number(document.querySelector('#image').dataset.frames) > {before}")
+
+
+def test_files_are_dropped_good_and_bad(page, served, tmp_path, lenses):
+    np.save(tmp_path / "good.npy", lenses[0])
+    (tmp_path / "bad.fits").write_bytes(b"junk")
+    page.goto(f"{served.url}/predict")
+    page.set_input_files("#files", [tmp_path / "good.npy", tmp_path / "bad.fits"])
+    page.wait_for_selector(".one.refused")
+    assert "bad.fits is of no format that is read here" in page.inner_text(".one.refused")
+    page.wait_for_selector(".one .bars")
+    assert "good.npy" in page.inner_text(".answers")
+    with page.expect_download() as download:
+        page.click("#csv")
+    assert download.value.path().read_text().startswith("id,source,predicted,no,sphere,vort")
+    transfer = page.evaluate_handle(
+        "() => { const t = new DataTransfer(); t.items.add(new File(['nonsense'], 'dropped.png')); return t; }"
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    comes(page, "document.querySelector('.answers').textContent.includes('dropped.png is of no format')")
+
+
+def test_the_game_is_played_by_keyboard(page, served):
+    page.goto(f"{served.url}/guess")
+    page.wait_for_selector(".choice")
+    page.keyboard.press("h")
+    page.wait_for_selector("#residual .pixels", state="visible")
+    page.keyboard.press("2")
+    page.wait_for_selector("#next:not([hidden])")
+    assert page.inner_text("#rounds") == "1 image"
+    assert page.locator(".choice.right").count() == 1
+    page.keyboard.press("n")
+    page.wait_for_selector(".choice:not([disabled])")
+    page.reload()
+    page.wait_for_selector(".choice")
+    assert page.inner_text("#rounds") == "1 image", "the score is kept"
+
+
+def test_the_interface_is_drawn_and_every_page_has_one_heading(page, served):
+    for path in ("/", "/guess", "/predict", "/interface"):
+        page.goto(served.url + path)
+        assert page.locator("h1").count() == 1
+        assert page.locator("nav [aria-current=page]").count() == 1
+    page.wait_for_selector(".operation")
+    assert page.locator(".operation", has_text="/api/predict").count() == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/guess", "/predict", "/interface"])
+def test_nothing_is_cut_off_on_a_telephone(page, served, path):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(served.url + path)
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("path", ["/", "/predict"])
+def test_controls_have_names(page, served, path):
+    page.goto(served.url + path)
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('input, select, button')].filter(e => !e.labels?.length && "
+        "!e.getAttribute('aria-label') && !e.textContent.trim()).map(e => e.id)"
+    )
+    assert unnamed == []
+
+
+def test_colours_can_be_chosen(page, served):
+    page.goto(f"{served.url}/interface")
+    shades = []
+    for choice in ("light", "dark"):
+        page.click("#theme")
+        comes(page, f"document.documentElement.dataset.theme === '{choice}'")
+        shades.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(set(shades)) == 2
