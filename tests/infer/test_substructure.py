@@ -237,13 +237,12 @@ def test_an_image_that_is_masked_or_empty_is_refused(plan, alone):
         search(np.random.default_rng(0).normal(0, 0.006, (44, 44)), plan, clump, FEW)
 
 
-def test_a_folder_holds_maps_on_the_sky_candidates_figure_and_summary(tmp_path, monkeypatch):
+def test_a_folder_holds_maps_on_the_sky_candidates_figure_and_summary(tmp_path):
     images, truth, _ = bright(1, 5, "sub")
     header = fits.Header()
     header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 22.5, "CRPIX2": 22.5})
     header.update({"CD1_1": -0.08 / 3600, "CD2_2": 0.08 / 3600, "CD1_2": 0.0, "CD2_1": 0.0})
     fits.PrimaryHDU(images[0].astype(np.float32), header).writeto(tmp_path / "lens.fits")
-    monkeypatch.setattr("darklens.infer.substructure.gain.SPACING", 0.4)
     out = tmp_path / "out"
     content = darklens.localise(
         "likelihood", tmp_path / "lens.fits", out, preset="perturber", simulations=60, candidates=1, false_alarm=0.05

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darklens.errors import InputError
+
+if TYPE_CHECKING:
+    from darklens.infer.substructure import Settings
 
 LIKELIHOOD = "likelihood"
 
@@ -84,41 +87,80 @@ def localise(
         InputError: nothing readable, nothing known about the images, no image whose smooth fit converged, or a run of another task.
     """
     reading = {"hdu": hdu, "bands": bands, "limit": limit, "force": force, "log": log, "progress": progress}
+    camera = {"instrument": instrument, "pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "noise": noise, "mask": mask}
     whole = {"psf": psf, "exclude": exclude, "light": light, "regularisation": regularisation, "starts": starts, "theta_E": theta_E}
+    halo = {"clump": clump, "z_lens": z_lens, "z_source": z_source}
     if str(method) != LIKELIHOOD:
-        from darklens.runs import Run
-        from darklens.train.localiser import Localiser
-        from darklens.train.localiser_paths import localise_with
-
-        given = (preset, instrument, model, pixel_scale, psf_fwhm, noise, mask, clump, z_lens, z_source, *whole.values())
+        given = (preset, model, *camera.values(), *whole.values(), *halo.values())
         if fixed or any(value is not None for value in given):
             raise InputError("a run knows its instrument and its fits: leave options about them out, or localise by likelihood")
-        return localise_with(Localiser(Run.open(method), device), Path(path), Path(out), candidates=candidates, **reading)
-    from darklens.infer.substructure import Clump, Settings, localise_lens, localise_path
+        return _by_network(method, path, out, device, candidates, reading)
+    from darklens.infer.substructure import Settings
 
     settings = Settings(draws=simulations, false_alarm=false_alarm, candidates=candidates, seed=seed)
     if any(value is not None for value in whole.values()):
-        from darklens.fit.one_lens import Choices
-        from darklens.fit.one_lens.reading import Given
-
         if preset is not None or fixed:
             raise InputError(
                 "a preset and fixed parameters belong to batches of smooth lenses: leave them out to model one lens in full"
             )
-        if z_lens is None or z_source is None:
-            raise InputError("a real lens does not say at which redshifts it and its source are: give --z-lens and --z-source")
-        files = (None if file is None else Path(file) for file in (noise, psf, mask, exclude))
-        lens = Given(Path(path), *files, pixel_scale, psf_fwhm, instrument, hdu, bands)
-        named = {"model": model, "light": light, "regularisation": regularisation, "starts": starts, "theta_E": theta_E}
-        choices = Choices(seed=seed, **{key: value for key, value in named.items() if value is not None})
-        kind = Clump(z_lens, z_source, clump or "tnfw")
-        return localise_lens(
-            lens, Path(out), kind, choices=choices, settings=settings, force=force, log=log, progress=progress
-        )  # fmt: skip
-    from darklens.fit.request import Request, read_map
+        return _in_one_lens(path, out, model, camera, whole, halo, settings, reading)
+    return _in_smooth_lenses(path, out, preset, model, fixed or {}, camera, halo, settings, reading)
 
-    sigma, inside = (None if file is None else read_map(Path(file)) for file in (noise, mask))
-    request = Request(preset, instrument, model, fixed or {}, pixel_scale, psf_fwhm, sigma)
-    return localise_path(
-        Path(path), Path(out), request, settings=settings, clump=clump, z_lens=z_lens, z_source=z_source, mask=inside, **reading
-    )
+
+def _by_network(
+    method: str | Path, path: str | Path, out: str | Path, device: str, candidates: int, reading: dict[str, Any]
+) -> dict[str, Any]:
+    """Let a run of localisation look at the images."""
+    from darklens.runs import Run
+    from darklens.train.localiser import Localiser
+    from darklens.train.localiser_paths import localise_with
+
+    return localise_with(Localiser(Run.open(method), device), Path(path), Path(out), candidates=candidates, **reading)
+
+
+def _in_one_lens(
+    path: str | Path,
+    out: str | Path,
+    model: str | None,
+    camera: dict[str, Any],
+    whole: dict[str, Any],
+    halo: dict[str, Any],
+    settings: Settings,
+    reading: dict[str, Any],
+) -> dict[str, Any]:
+    """Model one lens in full, its source on pixels, and search that."""
+    from darklens.fit.one_lens import Choices
+    from darklens.fit.one_lens.reading import Given
+    from darklens.infer.substructure import Clump, localise_lens
+
+    if halo["z_lens"] is None or halo["z_source"] is None:
+        raise InputError("a real lens does not say at which redshifts it and its source are: give --z-lens and --z-source")
+    named = (camera["noise"], whole["psf"], camera["mask"], whole["exclude"])
+    files = (None if file is None else Path(file) for file in named)
+    scale = (camera["pixel_scale"], camera["psf_fwhm"], camera["instrument"])
+    lens = Given(Path(path), *files, *scale, reading["hdu"], reading["bands"])
+    wanted = {"model": model} | {key: whole[key] for key in ("light", "regularisation", "starts", "theta_E")}
+    choices = Choices(seed=settings.seed, **{key: value for key, value in wanted.items() if value is not None})
+    kind = Clump(halo["z_lens"], halo["z_source"], halo["clump"] or "tnfw")
+    told = {key: reading[key] for key in ("force", "log", "progress")}
+    return localise_lens(lens, Path(out), kind, choices=choices, settings=settings, **told)
+
+
+def _in_smooth_lenses(
+    path: str | Path,
+    out: str | Path,
+    preset: str | None,
+    model: str | None,
+    fixed: dict[str, float],
+    camera: dict[str, Any],
+    halo: dict[str, Any],
+    settings: Settings,
+    reading: dict[str, Any],
+) -> dict[str, Any]:
+    """Fit smooth lenses to the images, and search each."""
+    from darklens.fit.request import Request, read_map
+    from darklens.infer.substructure import localise_path
+
+    sigma, inside = (None if camera[key] is None else read_map(Path(camera[key])) for key in ("noise", "mask"))
+    request = Request(preset, camera["instrument"], model, fixed, camera["pixel_scale"], camera["psf_fwhm"], sigma)
+    return localise_path(Path(path), Path(out), request, settings=settings, mask=inside, **halo, **reading)

@@ -11,9 +11,14 @@ from darklens.runs import Run
 
 
 def roc_curves(run: Run) -> dict[str, list[tuple[float, float]]]:
-    """Return class -> points (false, true positive rate) of its ROC curve against the rest, on the run's test images."""
+    """Return class -> points (false, true positive rate) of its ROC curve against the rest, on the run's test images.
+
+    Nothing for a run that comes with darklens: its predictions stayed behind.
+    """
     from darklens.evaluate.curves import roc_curve
 
+    if run.shipped:
+        return {}
     found = run.predictions()
     labels, curves = found["label"], {}
     for name in run.metrics["classes"]:
@@ -41,6 +46,8 @@ def mistakes(run: Run, most: int = 8) -> tuple[list[dict[str, Any]], str]:
     from darklens.train.columns import refuse_columns
     from darklens.train.predictor import Predictor
 
+    if run.shipped:
+        return [], "a run that comes with darklens has no predictions with it"
     found = run.predictions()
     classes = run.metrics["classes"]
     p = np.stack([np.asarray(found[name], float) for name in classes], 1)

@@ -160,28 +160,13 @@ def evaluate(
         InputError: nothing readable, or a class that the run does not know.
     """
     from darklens.api.calibrating import calibrated
-    from darklens.data import is_pairs
-    from darklens.train.enhancer import Enhancer
     from darklens.train.evaluation import evaluate_path
-    from darklens.train.inference.estimator import Estimator
-    from darklens.train.inference.other_images import evaluate_parameters
-    from darklens.train.pair_evaluation import evaluate_pairs
 
     runs = [run] if isinstance(run, str | Path | Run) else list(run)
-    if is_pairs(path):
-        given = (split, group, hdu, bands, symmetries, coverage, prevalence, threshold, cost_fp, cost_fn)
-        if resize or calibrate or len(runs) > 1 or any(value for value in given):
-            raise InputError(f"{path} holds pairs, which one run of super-resolution sharpens as they are: leave other options out")
-        opened = runs[0] if isinstance(runs[0], Run) else Run.open(runs[0])
-        return evaluate_pairs(Enhancer(opened, device), Path(path), name=name, out=None if out is None else Path(out))
-    if len(runs) == 1 and (opened := runs[0] if isinstance(runs[0], Run) else Run.open(runs[0])).model.get("task") == "inference":
-        given = (group, resize, hdu, bands, symmetries, coverage, prevalence, threshold, cost_fp, cost_fn, calibrate)
-        if any(given):
-            raise InputError(
-                f"{opened.path} infers numbers and tells no classes apart: leave other options than name and split out"
-            )
-        place = None if out is None else Path(out)
-        return evaluate_parameters(Estimator(opened, device), Path(path), name=name, split=split, out=place)
+    judging = (symmetries, coverage, prevalence, threshold, cost_fp, cost_fn, calibrate)
+    others = _evaluated_otherwise(runs, Path(path), device, name, split, out, (group, resize, hdu, bands, *judging))
+    if others is not None:
+        return others
     wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
     judge = ensemble(runs, device=device, symmetries=symmetries, coverage=coverage, **wishes)
     return evaluate_path(
@@ -196,3 +181,28 @@ def evaluate(
         out=None if out is None else Path(out),
         on_skip=on_skip,
     )
+
+
+def _evaluated_otherwise(
+    runs: list[Any], path: Path, device: str, name: str | None, split: str | None, out: str | Path | None, given: tuple[Any, ...]
+) -> dict | None:
+    """Evaluate what is no classifier, where `given` options of classifiers are all left out; None for classifiers."""
+    from darklens.data import is_pairs
+    from darklens.train.enhancer import Enhancer
+    from darklens.train.inference.estimator import Estimator
+    from darklens.train.inference.other_images import evaluate_parameters
+    from darklens.train.pair_evaluation import evaluate_pairs
+
+    pairs, place = is_pairs(path), None if out is None else Path(out)
+    if not pairs and len(runs) > 1:
+        return None
+    opened = runs[0] if isinstance(runs[0], Run) else Run.open(runs[0])
+    if pairs:
+        if split or len(runs) > 1 or any(given):
+            raise InputError(f"{path} holds pairs, which one run of super-resolution sharpens as they are: leave other options out")
+        return evaluate_pairs(Enhancer(opened, device), path, name=name, out=place)
+    if opened.model.get("task") != "inference":
+        return None
+    if any(given):
+        raise InputError(f"{opened.path} infers numbers and tells no classes apart: leave other options than name and split out")
+    return evaluate_parameters(Estimator(opened, device), path, name=name, split=split, out=place)

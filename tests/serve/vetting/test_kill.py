@@ -26,7 +26,7 @@ class Person(threading.Thread):
         for number in itertools.count():
             key, name, said = f"page-{self.person}:{number}", IDS[number % len(IDS)], ANSWERS[(number // len(IDS)) % 4]
             word = {"key": key, "candidate": name, "decision": said}
-            if not self.send(word):
+            if self.stop.is_set() or not self.send(word):
                 return
             self.acknowledged.append(key)
             self.last[name] = said

@@ -143,8 +143,6 @@ def _prepared(
     mask = np.isfinite(image) if mask is None else np.asarray(mask, bool)
     whole = Observation(image, noise, psf, pixel_scale, mask, choices.subpixels)
     centre = choices.centre or (0.0, 0.0)
-    if choices.centre is None:
-        whole.check_centred(choices.light != "none")
     theta_E = choices.theta_E or ring_radius(whole, centre)
     inner, outer = _edges(choices, theta_E)
     kept = whole.mask & annulus(whole, centre, inner, outer)
@@ -154,6 +152,8 @@ def _prepared(
             f'the mask leaves {int((kept & ring).sum())} of the {int(ring.sum())} pixels around the ring at {theta_E:.2f}": it '
             "has to be non-zero where a pixel counts; give one that marks what to leave out with --exclude"
         )
+    if choices.centre is None:  # not before the mask is known to be the right way round: it says which light is looked at
+        whole.check_centred(choices.light != "none")
     return replace(whole, mask=kept), theta_E, centre
 
 
