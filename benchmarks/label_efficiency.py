@@ -251,7 +251,11 @@ def draw(rows: list[dict[str, Any]], path: Path, numbers: bool, title: str) -> N
         ]
         style = {"color": COLOURS[starts.index(start) % len(COLOURS)], "linestyle": STYLES[how], "marker": "o", "markersize": 4}
         ax.errorbar(x, y, yerr=np.maximum(spread, 0), label=name, capsize=3, linewidth=1.5, **style)
-    ax.set(xscale="log", xlabel="labels", ylabel="scatter of theta_E in arcsec" if numbers else "accuracy", title=title)
+    ax.set(xscale="log", xlabel="labels", ylabel="scatter of theta_E in arcsec" if numbers else "accuracy")
+    ax.set_title(title, loc="left", fontsize=9)
+    counts = sorted({row["labels"] for row in rows})
+    ax.set_xticks(counts, [f"{count:,}" for count in counts])
+    ax.minorticks_off()
     if numbers:
         ax.set_yscale("log")
     ax.grid(alpha=0.25)

@@ -24,7 +24,10 @@ never trained on.
 """
 NONE = "–"
 ARROWS = "Arrows: better or worse than the undisturbed images, or than without the adaptation, by a paired interval without zero."
-PICTURES = {"learning-curve": "![Errors against the number of training images](learning-curve.png)"}
+PICTURES = {
+    "learning-curve": "![Errors against the number of training images](learning-curve.png)",
+    "few-labels": "![Accuracy against the number of labels](label-efficiency.png)",
+}
 MATRICES = {"accuracy": "Accuracy", "auc_macro": "Macro AUC", "flagged": "Fraction flagged as unusual"}
 SCORES = {key: HEADLINE[key] for key in ("accuracy", "auc_macro", "loss", "ece")}
 

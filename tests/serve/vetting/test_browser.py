@@ -99,6 +99,7 @@ def test_with_the_keyboard_alone(serve, scores, enter, tmp_path):
     page.screenshot(path=tmp_path / "vetting.png")
 
 
+@pytest.mark.slow
 def test_how_an_image_is_shown(serve, scores, enter):
     page = enter(serve(vet=scores), "Ann")
     picture = page.locator("#picture")
@@ -126,6 +127,7 @@ def test_how_an_image_is_shown(serve, scores, enter):
     expect(page.locator("#done")).to_have_text(re.compile("^0 of 12"))
 
 
+@pytest.mark.slow
 def test_the_gallery(serve, scores, enter):
     page = enter(serve(vet=scores), "Ann")
     press(page, "g")
@@ -150,6 +152,7 @@ def test_the_gallery(serve, scores, enter):
     assert [entry[1:] for entry in history(scores)] == [("c02", "lens"), ("c06", "maybe")]
 
 
+@pytest.mark.slow
 def test_two_people_and_one_person_in_two_browsers(serve, scores, enter):
     server = serve(vet=scores)
     ann, bob, ann_too = (enter(server, name) for name in ("Ann", "Bob", "Ann"))
@@ -167,6 +170,7 @@ def test_two_people_and_one_person_in_two_browsers(serve, scores, enter):
     expect(ann_too.locator("#answers [data-answer=lens]")).to_have_attribute("aria-pressed", "true")
 
 
+@pytest.mark.slow
 def test_shared_work(serve, scores, enter):
     server = serve(vet=scores, voters=1)
     ann, bob = enter(server, "Ann"), enter(server, "Bob")
@@ -203,6 +207,7 @@ def test_the_server_dies_and_comes_back(serve, scores, enter):
     assert [(r["id"], r["decision"]) for r in rows[:4]] == [("c00", "lens"), ("c01", "nonlens"), ("c02", "maybe"), ("c03", "skip")]
 
 
+@pytest.mark.slow
 def test_a_page_that_is_closed_while_the_server_is_away_sends_later(serve, scores, enter):
     server = serve(vet=scores)
     page = enter(server, "Ann", expected=("the server is away",))
@@ -219,6 +224,7 @@ def test_a_page_that_is_closed_while_the_server_is_away_sends_later(serve, score
     assert history(scores) == [("Ann", "c00", "lens"), ("Ann", "c01", "maybe")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_small_screen(serve, scores, enter, scheme, tmp_path):
     page = enter(serve(vet=scores), "Ann", color_scheme=scheme)
