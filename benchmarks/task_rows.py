@@ -105,9 +105,14 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 FLOORS = {"generation": "_floor"}
 """Blocks whose metrics give beside a figure what real images have, under the key with this ending."""
-LEADS = {"super-resolution": "truth.gain_db", "generation": "frechet_ratio", "foundation": "probe_accuracy"}
+LEADS = {
+    "super-resolution": "truth.gain_db",
+    "generation": "frechet_ratio",
+    "foundation": "probe_accuracy",
+    "localisation": "log10_m_50",
+}
 """The figure by which a block is put in order."""
-SMALL_IS_GOOD = ("generation",)
+SMALL_IS_GOOD = ("generation", "localisation")
 PUBLISHED = {
     "srresnet": {
         "by": "SRResNet, 75 to 150 pixels",
@@ -219,6 +224,8 @@ def _cell(key: str, figure: Row | float | None) -> str:
         return f"{figure:.4g}"
     if figure.get("low") is None:
         return f"{figure['value']:.4g}"
+    if figure.get("high") is None:
+        return f"{figure['value']:.4f} [{figure['low']:.4f}, not reached]"
     if "excludes_zero" in figure:
         return format_difference(figure) if figure["value"] or figure["low"] or figure["high"] else "0"
     if abs(figure["value"]) >= 20:

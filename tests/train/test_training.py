@@ -58,7 +58,7 @@ def test_it_learns_and_keeps_best_last_and_history(tmp_path):
     [
         {"optimizer": "adamw", "schedule": "onecycle"},
         {"optimizer": "adam", "schedule": "plateau", "patience": 0, "ema": None},
-        {"optimizer": "sgd", "schedule": "exponential", "label_smoothing": 0.1},
+        pytest.param({"optimizer": "sgd", "schedule": "exponential", "label_smoothing": 0.1}, marks=pytest.mark.slow),
         {"schedule": "cosine", "augment": ["dihedral", "shift"], "clip": None},
     ],
 )
