@@ -169,7 +169,7 @@ def localisation_rows(run: Run, content: Row) -> list[Row]:
     made = {key: content.get(key) for key in ("machine", "commit", "date")}
     rows = []
     for method, found in content["methods"].items():
-        made["command"] = f"python -m benchmarks.localisation {run.path.name} --n {found['n']}"
+        made["command"] = f"python -m benchmarks.localisation {run.path} --n {found['n']} --draws {content['settings']['draws']}"
         data = f"{found['n']} lenses of {content['settings']['preset']}, seed {SEED}"
         metrics = {key: found[key] for key in METRICS if found.get(key)}
         own = (

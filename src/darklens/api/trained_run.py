@@ -188,10 +188,6 @@ def _evaluated_otherwise(
 ) -> dict | None:
     """Evaluate what is no classifier, where `given` options of classifiers are all left out; None for classifiers."""
     from darklens.data import is_pairs
-    from darklens.train.enhancer import Enhancer
-    from darklens.train.inference.estimator import Estimator
-    from darklens.train.inference.other_images import evaluate_parameters
-    from darklens.train.pair_evaluation import evaluate_pairs
 
     pairs, place = is_pairs(path), None if out is None else Path(out)
     if not pairs and len(runs) > 1:
@@ -200,9 +196,15 @@ def _evaluated_otherwise(
     if pairs:
         if split or len(runs) > 1 or any(given):
             raise InputError(f"{path} holds pairs, which one run of super-resolution sharpens as they are: leave other options out")
+        from darklens.train.enhancer import Enhancer
+        from darklens.train.pair_evaluation import evaluate_pairs
+
         return evaluate_pairs(Enhancer(opened, device), path, name=name, out=place)
     if opened.model.get("task") != "inference":
         return None
     if any(given):
         raise InputError(f"{opened.path} infers numbers and tells no classes apart: leave other options than name and split out")
+    from darklens.train.inference.estimator import Estimator
+    from darklens.train.inference.other_images import evaluate_parameters
+
     return evaluate_parameters(Estimator(opened, device), path, name=name, split=split, out=place)
