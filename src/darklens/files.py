@@ -178,3 +178,25 @@ def unwritable(path: Path, error: OSError) -> WorkError:
 
 def _why(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno else "input/output error"
+
+
+def free_folder(out: Path, marker: str, what: str, force: bool) -> Path:
+    """Return a folder that results of one kind can be written into.
+
+    Args:
+        out: the folder.
+        marker: file that a folder with such results holds.
+        what: what it would have to be, "is no drift report" or "are no candidates".
+        force: replace such results.
+
+    Raises:
+        InputError: it is a file, holds something else, or holds such results and `force` is not given.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file: choose a folder")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / marker).is_file():
+            raise InputError(f"--out {out} holds something that {what}: choose another folder")
+        if not force:
+            raise InputError(f"--out {out} exists: choose another folder or give --force")
+    return out

@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from darklens import files
 from darklens.errors import InputError
 from darklens.evaluate.drift import Drift, Sample
 from darklens.evaluate.drift_figures import save_drift_figures
@@ -48,18 +49,11 @@ def free_folder(out: Path, force: bool) -> Path:
     Raises:
         InputError: it is a file, holds something else, or holds a report and `force` is not given.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file: choose a folder")
     if out.suffix in (".html", ".json", ".md", ".png"):
         raise InputError(
             f"--out {out} looks like a file, and a drift report is a folder of page, JSON and pictures: leave {out.suffix} out"
         )
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / JSON).is_file():
-            raise InputError(f"--out {out} holds something that is no drift report: choose another folder")
-        if not force:
-            raise InputError(f"--out {out} exists: choose another folder or give --force")
-    return out
+    return files.free_folder(out, JSON, "is no drift report", force)
 
 
 def write_drift(out: Path, drift: Drift, a: Sample, b: Sample, bands: list[str], content: dict[str, Any]) -> None:

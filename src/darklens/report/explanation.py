@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darklens.errors import InputError
+from darklens import files
 from darklens.evaluate.explanation_figures import save_curves, save_first_maps, save_maps, save_planes
 from darklens.evaluate.tiles import signed_tile, sky_tile, strength_tile
 from darklens.explain import METHODS, Truth
@@ -47,14 +47,7 @@ def free_folder(out: Path, force: bool) -> Path:
     Raises:
         InputError: it is a file, holds something else, or holds an explanation and `force` is not given.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file: choose a folder")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / JSON).is_file():
-            raise InputError(f"--out {out} holds something that is no explanation: choose another folder")
-        if not force:
-            raise InputError(f"--out {out} exists: choose another folder or give --force")
-    return out
+    return files.free_folder(out, JSON, "is no explanation", force)
 
 
 def write_explanation(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from darklens import files
 from darklens.errors import InputError
 from darklens.evaluate.candidate_pages import Tile, save_contact_sheet, save_gallery
 from darklens.evaluate.composite import bands_for_colour, colour, grey, white_balance
@@ -28,14 +29,7 @@ def free_folder(out: Path, force: bool) -> Path:
     Raises:
         InputError: it is a file, holds something else, or holds candidates and `force` is not given.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file: choose a folder")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / SUMMARY).is_file():
-            raise InputError(f"--out {out} holds something that are no candidates: choose another folder")
-        if not force:
-            raise InputError(f"--out {out} exists: choose another folder or give --force")
-    return out
+    return files.free_folder(out, SUMMARY, "are no candidates", force)
 
 
 def write_candidates(
