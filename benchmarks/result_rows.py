@@ -53,13 +53,15 @@ REFERENCE = "resnet18"
 PAIRED = ("accuracy", "auc_macro", "loss")
 SEARCHES = ("lens-finding",)
 """Blocks, by preset, whose classes are unequal: what counts is the search for the rare one."""
+ELSEWHERE = ("learning-curve", "real-lenses", "cross-survey", "active-learning")
+"""Folders of scripts that write their trainings' figures on pages of their own."""
 SEARCH = ("auc", "average_precision")
 """Figures of a search that are compared image by image."""
 
 
 def found_runs(folder: Path) -> list[Run]:
     """Return every finished run below a folder that is no tiny one, belongs to a block, and has no table of its own."""
-    places = sorted(p.parent for p in folder.rglob(RECIPE) if p.relative_to(folder).parts[0] != "learning-curve")
+    places = sorted(p.parent for p in folder.rglob(RECIPE) if p.relative_to(folder).parts[0] not in ELSEWHERE)
     runs = [Run.open(place) for place in places]
     return [run for run in runs if run.complete and not run.recipe.get("tiny") and ("single_logit" in run.model or task_block(run))]
 

@@ -148,12 +148,12 @@ def study(run, *methods):
 def test_rows_are_kept_paired_and_resumed(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(robustness, "KINDS", ("lens",))
     path = tmp_path / "rows.json"
-    rows = robustness.measure(study(run, "moments", "adda"), {"lens"}, path)
+    rows = robustness.measure(study(run, "moments"), {"lens"}, path)
     assert json.loads(path.read_text()) == json.loads(json.dumps(rows))
     named = {row["data"]: row for row in rows}
     assert set(named) == {
         *("undisturbed", "undisturbed, calibrated"),
-        *(f"multipoles {s}{way}" for s in ("0.5%", "1.0%", "2.0%") for way in ("", ", calibrated", ", moments", ", adda")),
+        *(f"multipoles {s}{way}" for s in ("0.5%", "1.0%", "2.0%") for way in ("", ", calibrated", ", moments")),
     }
     assert "difference" not in named["undisturbed"]
     for row in rows[1:]:
@@ -163,7 +163,7 @@ def test_rows_are_kept_paired_and_resumed(run, tmp_path, monkeypatch, capsys):
     assert {row["block"] for row in rows} == {"robustness"}
     assert all(row["metrics"]["accuracy"]["n"] == 30 for row in rows)
     monkeypatch.setattr(robustness.Study, "changed", lambda *a: pytest.fail("computed again"))
-    assert robustness.measure(study(run, "moments", "adda"), {"lens"}, path) == json.loads(path.read_text())
+    assert robustness.measure(study(run, "moments"), {"lens"}, path) == json.loads(path.read_text())
     path.write_text(json.dumps([row for row in rows if row["data"] != "multipoles 1.0%"]))
     again = {row["data"]: row for row in robustness.measure(study(run), {"lens"}, path)}
     assert again["multipoles 1.0%"]["metrics"] == named["multipoles 1.0%"]["metrics"]

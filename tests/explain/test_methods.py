@@ -63,8 +63,9 @@ def test_integrated_gradients_share_out_the_whole_answer(question):
     assert np.allclose(maps.sum((1, 2)), margin.detach().numpy(), rtol=1e-4)
 
 
-def test_maps_of_a_symmetric_network_turn_with_the_image():
-    network = ArcNet(bands=1, size=48).eval()
+@pytest.mark.parametrize("frames", ["mean", "one"])
+def test_maps_of_a_symmetric_network_turn_with_the_image(frames):
+    network = ArcNet(bands=1, size=48, frames=frames).eval()
     images = torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(3))
     targets = torch.tensor([0, 2])
     for name in ("grad-cam", "grad-cam++"):

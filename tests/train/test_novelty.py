@@ -6,7 +6,7 @@ from torch import nn
 from darklens.models import build
 from darklens.runs import Run
 from darklens.train.novelty import Features, Novelty
-from darklens.train.symmetries import Symmetrised, symmetric_views
+from darklens.train.symmetries import Symmetrised, symmetric_views, symmetrised
 
 
 def features(n, seed, shift=0.0, d=12):
@@ -132,6 +132,15 @@ def test_symmetric_views_are_a_group_and_the_mean_over_them_does_not_turn(shape,
     assert torch.allclose(answers, answers[:1].expand_as(answers), atol=1e-6)
     assert torch.allclose(answers[0], alone.mean(0), atol=1e-6)
     assert (alone - alone[:1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "symmetric"), [("arcnet", True), ("p4m-resnet", True), ("cnn", False)])
+def test_what_is_symmetric_already_is_not_averaged_again(name, symmetric):
+    network = build(name, classes=3, size=64, seed=0).eval()
+    assert (symmetrised(network) is network) == symmetric
+    images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(symmetrised(network)(images), symmetrised(network)(images.mT.contiguous()), atol=1e-5)
 
 
 def test_features_of_a_symmetrised_network_are_those_of_the_image_itself():

@@ -36,7 +36,8 @@ def blobs(n=64, seed=0, size=32):
     return ImageSet(images[:, None].astype(np.float32), labels, np.arange(n).astype(str).astype(object), CLASSES)
 
 
-def training(path, model="resnet18", size=32, **settings):
+def training(path, model="arcnet", size=32, **settings):
+    """A training of a network with batch statistics and dropout; a small one, for what is tested here is the loop."""
     config = TrainConfig(**({"epochs": 3, "batch_size": 16, "precision": "float32", "augment": ["shift"], "lr": 3e-3} | settings))
     network = build(model, classes=2, size=size, seed=1)
     run = Run.create(path, {"name": "x"})

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from darklens.errors import InputError
 from darklens.explain.attribution import Question, margin_of
-from darklens.models.arcnet import ArcNet, frames
+from darklens.models.arcnet import ArcNet, frames, upright
 
 FEWEST, CHANNELS = 7, 8
 """Pixels a side, and channels, that maps must have to be worth looking at."""
@@ -116,19 +116,23 @@ def _plus_plus_weights(maps: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _framed(question: Question, one: Callable[[Question], Tensor]) -> Tensor:
-    """Return the mean of the maps of all frames, each turned back, of a network that answers with a mean over frames."""
+    """Return the mean of the maps of all frames that a symmetric network looks at, each turned back."""
     network = question.network
     if not (isinstance(network, ArcNet) and network.symmetric):
         return one(question)
-    height, width = question.inputs.shape[-2:]
-    places = torch.arange(height * width, device=question.inputs.device).view(1, 1, height, width)
-    total = torch.zeros(len(question.inputs), height * width, dtype=question.inputs.dtype, device=question.inputs.device)
+    inputs, baseline = question.inputs, question.baseline
+    count, height, width = len(inputs), *inputs.shape[-2:]
+    places = torch.arange(height * width, device=inputs.device).view(1, 1, height, width).expand(count, -1, -1, -1)
+    if network.frames == "one":
+        views = [(upright(inputs), upright(baseline.expand_as(inputs), of=inputs), upright(places, of=inputs))]
+    else:
+        views = list(zip(frames(inputs), frames(baseline), frames(places), strict=True))
+    total = torch.zeros(count, height * width, dtype=inputs.dtype, device=inputs.device)
     network.symmetric = False
     try:
-        views = list(zip(frames(question.inputs), frames(question.baseline), frames(places), strict=True))
-        for inputs, baseline, place in views:
-            turned = Question(network, question.logits, inputs, baseline, question.targets, question.seed)
-            total[:, place.flatten()] += one(turned).flatten(1) / len(views)
+        for turned, dark, place in views:
+            found = one(Question(network, question.logits, turned, dark, question.targets, question.seed))
+            total.scatter_add_(1, place.flatten(1), found.flatten(1) / len(views))
     finally:
         network.symmetric = True
     return total.view(-1, height, width)

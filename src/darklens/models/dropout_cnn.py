@@ -1,10 +1,10 @@
-"""A network that could not learn, and the one line that lets it.
+"""A network that could not learn, and what lets it.
 
 Blocks of Conv3x3 - batch norm - ReLU - pooling - Dropout2d with 32, 64, 128 and 256 channels, then 4096-512-3 with dropout 0.5:
 2,488,003 parameters for one band, 64x64 pixels and three classes. **As published**, Dropout2d(0.5) followed every block, and the
 network stayed at chance (AUC .5086, the loss at ln 3): of four channels in a row all survive once in 16 times, and a batch norm
 learns the variance of maps of which half are blank, while at prediction none is. `dropout2d: 0.5` reproduces it; the default, 0,
-is half of the fix: at a constant rate the running statistics lag behind the weights, so a recipe averages both.
+is half of the fix: at a constant rate the running statistics lag behind the weights, so a recipe lets it fall and averages both.
 
 `blocks: 3` is its sister for lens finding (32-64-128; AUC .9488 as published).
 """

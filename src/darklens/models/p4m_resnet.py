@@ -40,6 +40,7 @@ class P4MResNet(nn.Module):
     """
 
     summary = "residual network on the group p4m, exactly symmetric, for lenses in several bands, 0.04 M parameters"
+    symmetric = True
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ from darklens.train.loop import predict_logits
 from darklens.train.measured import measured_plan
 from darklens.train.novelty import Features, Novelty
 from darklens.train.preprocess import network_shape
-from darklens.train.symmetries import Symmetrised, symmetric_views
+from darklens.train.symmetries import symmetric_views, symmetrised
 
 COVERAGE = 0.9
 """Wanted of conformal sets, unless somebody asks for another."""
@@ -73,7 +73,7 @@ class Predictor(Judge):
         self.validation = load_held_out(run)
         self.novelty = Novelty.load(run)
         self.symmetries: bool = described.get("symmetries", False) if symmetries is None else symmetries
-        self.network = Symmetrised(self.model) if self.symmetries else self.model
+        self.network = symmetrised(self.model) if self.symmetries else self.model
 
     def _load(self, run: Run) -> None:
         state, wanted = load_weights(run.weights), self.model.state_dict()
@@ -135,7 +135,9 @@ class Predictor(Judge):
 
     def _look(self, inputs: np.ndarray | ImageSet) -> tuple[np.ndarray, np.ndarray]:
         """Return logits and features, always of the first of the symmetric views."""
-        views = len(symmetric_views(torch.zeros(1, 1, *network_shape(self.shape, self.preprocess)[1:]))) if self.symmetries else 1
+        views = 1
+        if self.network is not self.model:
+            views = len(symmetric_views(torch.zeros(1, 1, *network_shape(self.shape, self.preprocess)[1:])))
         with Features(self.model, self.task.outputs, views) as features:
             logits = predict_logits(self.network, self.task, inputs, self.preprocess, self.device)
         return logits, features.array()
@@ -199,7 +201,7 @@ class Predictor(Judge):
     def with_network(self, network: torch.nn.Module) -> Predictor:
         """Return the same with another network of the same form; this one stays what it is."""
         found = copy.copy(self)
-        found.model, found.network = network, Symmetrised(network) if self.symmetries else network
+        found.model, found.network = network, symmetrised(network) if self.symmetries else network
         return found
 
     def evaluation(self, name: str) -> Evaluation:

@@ -28,3 +28,8 @@ class Symmetrised(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits `(B, k)`."""
         return torch.stack([self.network(view.contiguous()) for view in symmetric_views(images)]).mean(0)
+
+
+def symmetrised(network: nn.Module) -> nn.Module:
+    """Return a network whose answers do not turn with the image: itself, where it says that it is `symmetric` already."""
+    return network if getattr(network, "symmetric", False) else Symmetrised(network)
