@@ -29,6 +29,16 @@ def test_width_background_and_counts_are_found(name, label, guess):
         assert abs(found.counts_per_unit[0] / truth.instrument.total_exposure - 1) < 0.05
 
 
+def test_an_image_whose_counts_are_lost_does_not_spoil_the_sky():
+    table = simulate("common-test", 60, seed=4)
+    images = table.images()[np.array(table.labels) == "no"][:, 0]
+    images[::3] = (images[::3] * 0.7) ** 1.01  # no multiples of anything any more
+    found = calibrate(images, plan_for("common-test"))
+    assert abs(found.sky[0] - preset("common-test").recording.sky) < 4 * found.sky[1]
+    blurred = images.astype(np.float64) ** 1.01
+    assert calibrate(blurred, plan_for("common-test")).sky is None
+
+
 def test_smooth_lenses_are_chosen_by_their_label(tmp_path):
     simulate("common-test", 12, seed=4, out=tmp_path / "t")
     said = []

@@ -61,6 +61,15 @@ def test_counts_per_unit_knows_what_are_no_counts():
     assert counts_per_unit(sparse) == pytest.approx(10)
 
 
+@pytest.mark.parametrize("peak", [900, 3_400, 9_000])
+def test_counts_of_bright_images_are_told_though_float32_rounds_them(peak):
+    rng = np.random.default_rng(peak)
+    y, x = np.mgrid[-1:1:150j, -1:1:150j]
+    counts = rng.poisson(10 + peak * np.exp(-8 * (x**2 + y**2)))
+    span = counts.max() - counts.min()
+    assert counts_per_unit(((counts - counts.min()) / span).astype(np.float32)) == pytest.approx(span, rel=1e-6)
+
+
 @pytest.mark.parametrize("preset", ["model-iii-noisy", "model-ii-noisy"])
 def test_instrument_noise(preset):
     table = simulate(preset, 60, seed=3)

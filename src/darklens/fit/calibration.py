@@ -152,11 +152,12 @@ def _noise(
     images: np.ndarray, plan: Plan, fit: SmoothFit
 ) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float] | None]:
     """Return background scatter, counts a unit, and sky counts from the variance of the residuals against the flux."""
-    counted = isinstance(plan.noise, SkyCounts)
-    scale = np.array([counts_per_unit(image) or 1.0 for image in images]) if counted else np.ones(len(images))
+    read = np.array([counts_per_unit(image) or 0.0 for image in images]) * isinstance(plan.noise, SkyCounts)
+    counted = bool(read.any())  # an image whose counts cannot be told says nothing of the sky
+    scale = read if counted else np.ones(len(images))
     flux = (fit.model - fit["sky"][:, None, None]) * scale[:, None, None]
     square = ((images - fit.model) * scale[:, None, None]) ** 2
-    good = np.isfinite(images)
+    good = np.isfinite(images) & (scale > 0)[:, None, None]
     flux, square = flux[good], square[good]
     edges = np.unique(np.quantile(flux, np.linspace(0, 1, BINS + 1)))
     index = np.clip(np.searchsorted(edges, flux, "right") - 1, 0, len(edges) - 2)
@@ -166,7 +167,7 @@ def _noise(
     weight = np.sqrt(count / 2) / y  # the variance of n squares of scatter s is s^2 sqrt(2/n)
     (slope, level), errors = np.polyfit(x, y, 1, w=weight, cov="unscaled")
     slope_error, level_error = np.sqrt(np.diag(errors))
-    typical = float(np.median(scale))
+    typical = float(np.median(scale[scale > 0]))
     background = level**0.5 / typical if level > 0 else float("nan")
     per_unit = typical / slope if slope > 0 else float("nan")
     sky = (float(level), float(level_error)) if counted else None
