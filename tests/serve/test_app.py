@@ -146,3 +146,43 @@ def test_a_failure_nobody_foresaw_is_one_sentence(monkeypatch):
     assert answer.status_code == 500
     assert json.loads(answer.text) == {"error": "the server met an unexpected ZeroDivisionError: its log says more"}
     assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [
+        (b"application/octet-stream", b"\x93NUMPY"),
+        (
+            b"multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.npy"\r\n\r\n\x93NUMPY',
+        ),
+    ],
+    ids=["body", "form"],
+)
+def test_a_sender_who_leaves_is_no_failure_of_the_server(kind, start, client, caplog):
+    arriving = iter([{"type": "http.request", "body": start, "more_body": True}, {"type": "http.disconnect"}])
+    sent = []
+
+    async def receive():
+        return next(arriving)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/api/predict",
+        "raw_path": b"/api/predict",
+        "root_path": "",
+        "scheme": "http",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", kind)],
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 50000),
+    }
+    with caplog.at_level("ERROR"):
+        client.portal.call(client.app, scope, receive, send)
+    assert sent[0]["status"] == 499
+    assert not caplog.records

@@ -287,6 +287,9 @@ def test_a_catalogue_of_files_carries_its_columns(place, tmp_path):
     assert found["id"].to_pylist() == [f"object-{i}" for i in range(6)]
     np.testing.assert_allclose(found["ra"], 10 + np.arange(6))
     np.testing.assert_allclose(found["z"], 0.1 * np.arange(6))
+    with pytest.raises(InputError, match=r"the first 4 images of .*catalogue\.csv say nothing of 'redshift'"):
+        scored(place, tmp_path / "t", path=tmp_path / "catalogue.csv", keep=["z", "redshift"], images_per_part=4)
+    assert not (tmp_path / "t").exists()
 
 
 def test_another_class_ratio_and_a_threshold_go_through_the_same_judge(place, tmp_path):

@@ -50,13 +50,13 @@ def score(
         The manifest: what was scored by which weights, `rows` and `bad`, the number of images that could not be.
 
     Raises:
-        InputError: no run, nothing to score, no cluster, or `out` holds something else.
+        InputError: no run, nothing to score, an unknown column to keep, no cluster, or `out` holds something else.
         WorkError: a disk is full, or the cluster went away; what is done is kept, and the same call continues.
     """
     from darklens.api.trained_run import ensemble
     from darklens.data.filesystem import Folder
     from darklens.data.options import Options
-    from darklens.data.parts import open_parts
+    from darklens.data.parts import check_kept, open_parts
     from darklens.runs import Run
     from darklens.train.answers import Judge
     from darklens.train.columns import listed_at
@@ -68,6 +68,7 @@ def score(
         run = ensemble([run] if isinstance(run, str | Path | Run) else run, device="cpu" if ray else device)
     options = Options(hdu=hdu, bands=bands, size=run.shape[1:] if resize else None)
     images = open_parts(path, size_of_part=images_per_part, keep=[*keep, *run.columns], options=options)
+    check_kept(images, keep)
     listed = run.columns if images.unit == "rows" else listed_at(path, run.columns)
     scorer = Scorer(run, images, Folder(str(out)), resize, tuple(listed))
     survey = Survey(scorer, {"options": options.given()}, force=force)

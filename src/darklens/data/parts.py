@@ -140,6 +140,22 @@ def part_size(images: int) -> int:
     return max(IMAGES_A_PART, 1 << max(0, -(-images // PARTS_AT_MOST) - 1).bit_length())
 
 
+def check_kept(images: PartedInput, names: Sequence[str]) -> None:
+    """Raise an error if a wanted column is nowhere in the first images: a misspelt one would be carried along as nothing.
+
+    Raises:
+        InputError: neither headers nor a catalogue say anything of it.
+    """
+    wanted = [name for name in names if name not in POSITION]
+    if not wanted or images.unit == "rows":  # a table has refused already
+        return
+    first = next(iter(images.read(0)))
+    for name in wanted:
+        if all(value is None for value in first.columns[name]):
+            looked = f"the first {len(first.ids):,} images" if len(first.ids) > 1 else "the first image"
+            raise InputError(f"{looked} of {images.url} say nothing of '{name}', in headers or catalogue: leave it out of --keep")
+
+
 class TableParts(PartedInput):
     """A table, cut by rows.
 

@@ -10,10 +10,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from darklens.errors import DarklensError, InputError
 from darklens.serve.database import Unreachable
 from darklens.serve.pages import page
+
+GONE = 499
+"""Status, as nginx counts it, of a request whose sender left; nobody reads the answer, the log and the measures do."""
 
 
 class Busy(DarklensError):
@@ -38,6 +42,10 @@ def add_answers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         return failure(request, error.status_code, _http_sentence(request, error), dict(error.headers or {}))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return failure(request, GONE, "the sender left before the request was whole: send it again")
 
 
 def failure(request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
