@@ -52,6 +52,7 @@ def embed(
     if picture is None:
         return found
     vectors = read_vectors(Path(out), embedder)
+    assert vectors is not None  # written a moment ago
     title = f"{len(vectors):,} images as {embedder.run.name} sees them (t-SNE)"
     save_picture(map_figure(flat_map(vectors.vectors), vectors.labels, title), picture)
     return found | {"map": str(picture)}
@@ -102,7 +103,7 @@ def similar(
         raise InputError(f"--top {top} asks for no image: give at least 1")
     picture = None if out is None else _free_picture(Path(out), force, "--out")
     embedder = Embedder(run if isinstance(run, Run) else Run.open(run), device)
-    options = {"hdu": hdu, "bands": bands}
+    options: dict[str, Any] = {"hdu": hdu, "bands": bands}
     size = embedder.shape[1:] if resize else None
     ((records, own),) = embedder.stream(islice(read(image, **options, size=size), 1), resize=resize)
     all_of, skipped = vectors_at(embedder, Path(among), resize=resize, **options)

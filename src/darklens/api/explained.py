@@ -109,12 +109,14 @@ def truth_of(predictor: Predictor, seen: Seen, place: Path | None = None) -> Tru
     from darklens.simulate import row_of
 
     records, images, inputs = seen.records, seen.images, seen.inputs
-    rows = [row_of(record.id) for record in records]
-    if not rows or any(row is None for row in rows):
+    rows = [row for row in (row_of(record.id) for record in records) if row is not None]
+    if not rows or len(rows) < len(records):
         return "the images are not rows of a simulation"
-    parts = [_redrawn(row, image, place) for row, image in zip(rows, images, strict=True)]
-    if strange := [record.id for record, part in zip(records, parts, strict=True) if part is None]:
-        return f"{strange[0]} is not what its preset draws today"
+    parts = []
+    for record, row, image in zip(records, rows, images, strict=True):
+        if (part := _redrawn(row, image, place)) is None:
+            return f"{record.id} is not what its preset draws today"
+        parts.append(part)
     scale = predictor.run.model["pixel_scale"]
     twins = see(predictor, records, np.stack([twin for _, twin in parts]))
     return Truth(

@@ -162,10 +162,9 @@ def figures(
     from darklens.explain import chance as chance_of
     from darklens.explain.maps import maps_of
 
-    known = not isinstance(truth, str)
-    rows = np.flatnonzero(truth.disturbed) if known else np.arange(len(seen.records))
+    rows = np.arange(len(seen.records)) if isinstance(truth, str) else np.flatnonzero(truth.disturbed)
     picked, few = question.take(rows), question.take(rows[:CHECKED])
-    own = truth.take(rows) if known else None
+    own = None if isinstance(truth, str) else truth.take(rows)
     light = seen.shown[:, 0] - seen.shown[:, 0].min((1, 2), keepdims=True)
     random = np.random.default_rng(question.seed).random(light.shape).astype(np.float32)
     fresh = few.with_network(fresh_network(predictor, question.seed))

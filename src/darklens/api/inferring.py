@@ -111,7 +111,7 @@ def _population(estimator: Estimator, found: Found, place: int, name: str) -> di
     like = np.array([not why for why in found.unusual])
     samples = found.samples[like][:, :, place]
     if found.log_weights is not None:
-        samples = _resampled(samples, np.stack([found.weights(i) for i in np.flatnonzero(like)]))
+        samples = _resampled(samples, np.stack([found.weights(int(i)) for i in np.flatnonzero(like)]))
     if len(samples) < 2:
         raise InputError(f"{len(samples)} of {len(like)} images are like those of the training: a population needs at least 2")
     low, high = estimator.described["prior"][name]

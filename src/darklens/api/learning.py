@@ -62,7 +62,7 @@ def train(
     out, numbers = out or Path("runs") / chosen.name, None if seeds is None else seeds_of(seeds)
     budget_s = None if budget is None else duration(budget)
     team = connect(device, devices, nodes)
-    settings = {"team": team, "budget_s": budget_s, "force": force, "log": log, "progress": progress}
+    settings: dict[str, Any] = {"team": team, "budget_s": budget_s, "force": force, "log": log, "progress": progress}
     runs = execute(chosen, out, **settings) if numbers is None else execute_seeds(chosen, out, numbers, **settings)
     opened = [TrainedRun(run.path) for run in runs]
     return opened[0] if numbers is None and len(opened) == 1 else opened
@@ -156,7 +156,8 @@ def demo(
     """
     runs: list[TrainedRun] = []
     for recipe, folder in DEMO.items():
-        runs += train(recipe, out=Path(out) / folder, set=["tiny=true"] if tiny else [], log=log, progress=progress)
+        trained = train(recipe, out=Path(out) / folder, set=["tiny=true"] if tiny else [], log=log, progress=progress)
+        runs += trained if isinstance(trained, list) else [trained]
         if not all(run.complete for run in runs):
             return runs, None
     return runs, report(runs, Path(out) / "report.html", title="darklens demo: dark-matter substructure in simulated lenses")

@@ -135,10 +135,10 @@ def _in_one_lens(
 
     if halo["z_lens"] is None or halo["z_source"] is None:
         raise InputError("a real lens does not say at which redshifts it and its source are: give --z-lens and --z-source")
-    named = (camera["noise"], whole["psf"], camera["mask"], whole["exclude"])
-    files = (None if file is None else Path(file) for file in named)
-    scale = (camera["pixel_scale"], camera["psf_fwhm"], camera["instrument"])
-    lens = Given(Path(path), *files, *scale, reading["hdu"], reading["bands"])
+    named = {"noise": camera["noise"], "psf": whole["psf"], "mask": camera["mask"], "exclude": whole["exclude"]}
+    files: dict[str, Any] = {name: None if file is None else Path(file) for name, file in named.items()}
+    scale = {name: camera[name] for name in ("pixel_scale", "psf_fwhm", "instrument")}
+    lens = Given(Path(path), **files, **scale, hdu=reading["hdu"], bands=reading["bands"])
     wanted = {"model": model} | {key: whole[key] for key in ("light", "regularisation", "starts", "theta_E")}
     choices = Choices(seed=settings.seed, **{key: value for key, value in wanted.items() if value is not None})
     kind = Clump(halo["z_lens"], halo["z_source"], halo["clump"] or "tnfw")

@@ -21,7 +21,7 @@ def roc_curves(run: Run) -> dict[str, list[tuple[float, float]]]:
         return {}
     found = run.predictions()
     labels, curves = found["label"], {}
-    for name in run.metrics["classes"]:
+    for name in run.model["classes"]:
         positive = labels == name
         if positive.any() and not positive.all():
             false, true = roc_curve(np.asarray(found[name], float), positive)
@@ -49,7 +49,7 @@ def mistakes(run: Run, most: int = 8) -> tuple[list[dict[str, Any]], str]:
     if run.shipped:
         return [], "a run that comes with darklens has no predictions with it"
     found = run.predictions()
-    classes = run.metrics["classes"]
+    classes = run.model["classes"]
     p = np.stack([np.asarray(found[name], float) for name in classes], 1)
     called = np.array(classes, dtype=object)[p.argmax(1)]
     wrong = np.flatnonzero((called != found["label"]) & np.array([label is not None for label in found["label"]]))
@@ -83,8 +83,8 @@ def _images(run: Run, ids: list[str]) -> list[Any] | None:
     there = find_images(ids, [place or ""] * len(ids))
     if len(there) == len(ids):
         return [there[name] for name in ids]
-    rows = [row_of(name) for name in ids]
-    if any(row is None for row in rows):
+    rows = [row for row in map(row_of, ids) if row is not None]
+    if len(rows) < len(ids):
         return None
     records = []
     for name, (kind, seed, row) in zip(ids, rows, strict=True):

@@ -67,8 +67,12 @@ def fit_lens_path(
     began = time.monotonic()
     check_samples(samples)
     chosen = Choices(seed=seed, **choices)
-    paths = (None if p is None else Path(p) for p in (noise, psf, mask, exclude))
-    given = Given(Path(image), *paths, pixel_scale, psf_fwhm, instrument, hdu, bands, psf_hdu, noise_hdu)
+    files = {"noise": noise, "psf": psf, "mask": mask, "exclude": exclude}
+    paths = {name: None if file is None else Path(file) for name, file in files.items()}
+    camera = {"pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "instrument": instrument}
+    reading = {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu}
+    settings: dict[str, Any] = {**paths, **camera, **reading}
+    given = Given(Path(image), **settings)
     known = given.read()
     prepare(Path(out), force)
     fit = fit_lens(**known, choices=chosen, log=log)

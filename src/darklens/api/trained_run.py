@@ -167,7 +167,7 @@ def evaluate(
     others = _evaluated_otherwise(runs, Path(path), device, name, split, out, (group, resize, hdu, bands, *judging))
     if others is not None:
         return others
-    wishes = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
+    wishes: dict[str, Any] = {"prevalence": prevalence, "threshold": threshold, "cost_fp": cost_fp, "cost_fn": cost_fn}
     judge = ensemble(runs, device=device, symmetries=symmetries, coverage=coverage, **wishes)
     return evaluate_path(
         calibrated(judge, path, resize=resize, hdu=hdu, bands=bands) if calibrate else judge,

@@ -32,7 +32,7 @@ SILENCED = ("residual", "significance", "slope")
 class Task(Protocol):
     """What turns a network's output into logits: `darklens.train.classification.Classification`, for one."""
 
-    def predict(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    def predict(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return `(B, k)` logits."""
 
 
