@@ -2,8 +2,9 @@
 
     python -m benchmarks.learning_curve [--sizes 1000,3000,10000,30000,100000] [--budget 20m] [--only arcnet] [--list]
 
-Every training takes a part of one table, smaller parts lying in larger ones, and is judged on the same validation and test
-images. Fewer images are gone through more often, so that short trainings are not what is measured. Runs are kept in
+Every training takes a part of one table, smaller parts lying in larger ones, and is judged on the same test images; the epoch is
+chosen on 1,000 validation images (on the recipe's own by the largest, which is the table's own run). Fewer images are gone
+through more often, so that short trainings are not what is measured. Runs are kept in
 runs/learning-curve/: what is finished is not trained again, and the picture shows what there is.
 """
 
@@ -29,6 +30,8 @@ CURVES = {"arcnet": Step("common-test-arcnet"), "resnet18": Step("common-test-zo
 ENOUGH = 10_000
 """Below so many images, epochs are added until as many go through the network."""
 MOST_EPOCHS = 40
+VALIDATION = 1_000
+"""Images that every epoch of up to forty is judged on: with more, judging would take longer than learning."""
 COLOURS = {"arcnet": "#0072B2", "resnet18": "#D55E00"}
 """Blue and vermillion of Okabe & Ito, told apart by all eyes."""
 MARKERS = {"arcnet": "o", "resnet18": "s"}
@@ -46,7 +49,8 @@ def steps(name: str, sizes: list[int]) -> dict[int, Step]:
             found[size] = step  # the table's own run
             continue
         often = min(MOST_EPOCHS, round(epochs * max(1, ENOUGH / size)))
-        settings = (*step.settings, f"data.train={max(*SIZES, *sizes)}", f"data.subset={size}", f"train.epochs={often}")
+        data = (f"data.train={max(*SIZES, *sizes)}", f"data.subset={size}", f"data.validation={VALIDATION}")
+        settings = (*step.settings, *data, f"train.epochs={often}")
         found[size] = Step(step.recipe, settings, f"learning-curve/{name}-{size}")
     return found
 
