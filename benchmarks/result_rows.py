@@ -98,12 +98,11 @@ def _row(run: Run, place: Evaluation, block: str, data: str) -> Row:
     system = system_of(block, recipe["name"], run.model["name"])
     rates = [row["images_per_s"] for row in run.history]
     budget = made.get("budget") or {}
-    leaked = bool((run.data or {}).get("leaked"))
     return {
         "block": block,
         "model": run.model["name"],
         "recipe": run.name if run.shipped else recipe["name"],
-        "variant": "leaked" if leaked else "as published" if recipe.get("as_published") else "",
+        "variant": variant_of(run),
         "data": data,
         "metrics": {key: metrics[key] for key in (*HEADLINE, "auc", "unusual") if key in metrics},
         "search": searched(metrics) if block_of(run) in SEARCHES else None,
@@ -125,6 +124,21 @@ def _row(run: Run, place: Evaluation, block: str, data: str) -> Row:
         "machine": _machine(made.get("machine") or {}),
         "date": made.get("date"),
     }
+
+
+def variant_of(run: Run) -> str:
+    """Return in what a run differs from its recipe, as far as rows are told apart by it."""
+    if (run.data or {}).get("leaked"):
+        return "leaked"
+    recipe, found = run.recipe, []
+    if recipe.get("as_published"):
+        found.append("as published")
+    if recipe["name"] in names():
+        own = load(recipe["name"])
+        usual = own.published.get("train.epochs", own.train.epochs) if found else own.train.epochs
+        if recipe["train"]["epochs"] != usual:
+            found.append(f"{recipe['train']['epochs']} epochs instead of {usual}")
+    return ", ".join(found)
 
 
 def searched(metrics: Row) -> Row | None:

@@ -10,7 +10,7 @@ from benchmarks.result_rows import limit_rows, merge
 from benchmarks import results
 from darklens.evaluate import classification_metrics, rare_metrics
 from darklens.models import MODELS
-from darklens.recipes import names
+from darklens.recipes import load, names
 from darklens.runs import Run
 
 CLASSES = ["no_sub", "cdm", "axion"]
@@ -22,9 +22,8 @@ def made_run(folder, model="resnet18", skill=1.0, *, recipe="model-iii-zoo", see
     logits = np.random.default_rng(seed).normal(size=(300, 3))
     logits[np.arange(300), labels] += skill
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    run = Run.create(
-        folder, {"name": recipe, "data": {"preset": "model-iii"}, "train": {"epochs": 4}} | card.pop("recipe_keys", {})
-    )
+    usual = {"epochs": load(recipe).train.epochs if recipe in names() else 4}
+    run = Run.create(folder, {"name": recipe, "data": {"preset": "model-iii"}, "train": usual} | card.pop("recipe_keys", {}))
     splits = {"train": {"rows": 1234}, "test": {"checksum": checksum, "rows": 300}}
     run.write("model", {"name": model, "single_logit": False})
     run.write("data", {"preset": "model-iii", "splits": splits} | card)
@@ -56,7 +55,11 @@ def test_rows_say_what_the_run_says_and_are_compared_with_resnet18_and_with_the_
     first = own(rows, "resnet18")
     assert first["metrics"]["accuracy"] == runs[0].metrics["accuracy"]
     assert first["images_per_s"] == {"train": 110.0, "predict": 500.0}
-    assert (first["training_images"], first["epochs"], first["minutes"]) == (1234, {"run": 3, "asked": 4}, 1.5)
+    assert (first["training_images"], first["epochs"], first["minutes"]) == (
+        1234,
+        {"run": 3, "asked": load("model-iii-zoo").train.epochs},
+        1.5,
+    )
     assert "reference" not in first["paired"]
     assert own(rows, "vit")["paired"]["reference"]["accuracy"]["value"] < 0
     assert own(rows, "vit")["paired"]["best"]["to"] == "model-iii-zoo, arcnet"
@@ -109,6 +112,14 @@ def test_rows_of_vanished_runs_are_kept_and_newer_ones_replace_older(alone):
 def test_as_published_is_a_row_of_its_own(alone):
     runs = [made_run(alone / "a"), made_run(alone / "b", recipe_keys={"as_published": True})]
     assert {row["variant"] for row in results.collect(runs, [])} == {"", "as published"}
+
+
+def test_other_epochs_than_the_recipes_are_a_row_of_their_own(alone):
+    usual = load("model-iii-zoo").train.epochs
+    runs = [made_run(alone / "a"), made_run(alone / "b", recipe_keys={"train": {"epochs": usual + 14}})]
+    rows = results.collect(runs, [])
+    assert {row["variant"] for row in rows} == {"", f"{usual + 14} epochs instead of {usual}"}
+    assert f"model-iii-zoo, resnet18 ({usual + 14} epochs instead of {usual})" in page(rows)
 
 
 def test_bounds_and_rows_of_other_scripts_are_collected(alone):

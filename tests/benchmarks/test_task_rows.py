@@ -7,6 +7,7 @@ from benchmarks.result_page import page
 from benchmarks.task_rows import BASELINE, COLUMNS, script_row
 
 from benchmarks import results
+from darklens.recipes import load, names
 from darklens.runs import Run
 
 
@@ -19,7 +20,15 @@ def gain(value):
 
 
 def made_run(folder, task, metrics, name, **model):
-    run = Run.create(folder, {"name": name, "data": {"preset": "sr-pairs"}, "train": {"task": task, "epochs": 2}})
+    usual = load(name).train.epochs if name in names() else 2
+    run = Run.create(
+        folder,
+        {
+            "name": name,
+            "data": {"preset": "sr-pairs"},
+            "train": {"task": task, "epochs": usual},
+        },
+    )
     run.write("model", {"task": task, "name": name} | model)
     run.write("data", {"preset": "sr-pairs", "splits": {"train": {"rows": 10}, "test": {"checksum": "c", "rows": 50}}})
     run.write("provenance", {"parameters": 1000, "training_seconds": 60, "epochs": 2, "seed": 0, "date": "2026-01-01"})
