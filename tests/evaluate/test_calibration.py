@@ -56,6 +56,13 @@ def test_temperature_has_the_smallest_loss():
     assert sorted(losses.values())[0] == list(losses.values())[1]
 
 
+def test_images_without_a_mistake_do_not_make_it_certain():
+    labels = np.arange(1500) % 3
+    logits = 9.0 * np.eye(3)[labels]  # never wrong; the truth, as the network says it, is once in 4,000
+    assert 0.4 < fit_temperature(logits, labels) < 1
+    assert softmax(logits / fit_temperature(logits, labels), axis=1).max() < 1 - 1e-8
+
+
 @pytest.mark.parametrize("logits", [np.zeros((0, 3)), np.full((4, 3), np.nan)])
 def test_nothing_to_fit_is_said(logits):
     with pytest.raises(InputError, match="temperature"):

@@ -18,10 +18,13 @@ BINS = 15
 """Bins of equal width in confidence (Guo et al. 2017)."""
 LIMITS = (0.02, 50.0)
 """Range of the temperature; at its end the logits carry no information."""
+PRIOR = 0.5
+"""Width of the prior of log T about 0: images without a single mistake would otherwise ask for T = 0, for a certainty that no
+number of images can show. Where there are mistakes in number it has no weight."""
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature T with which `softmax(logits / T)` has the smallest loss on these images.
+    """Return the temperature T with which `softmax(logits / T)` is most probable, given these images and a weak prior about 1.
 
     Args:
         logits: `(n, k)`.
@@ -37,7 +40,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         )
 
     def loss(log_t: float) -> float:
-        return -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(labels.size), labels].mean()
+        likelihood = log_softmax(logits / np.exp(log_t), axis=1)[np.arange(labels.size), labels].sum()
+        return (0.5 * (log_t / PRIOR) ** 2 - likelihood) / labels.size
 
     found = minimize_scalar(loss, bounds=tuple(np.log(LIMITS)), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
