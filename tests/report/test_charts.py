@@ -43,3 +43,17 @@ def test_histories_show_both_losses_of_one_run_and_validation_of_several():
     assert accuracy["title"] == "Accuracy on validation"
     several = history_charts({"a": rows, "b": rows})[0]
     assert [line["name"] for line in several["lines"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [(1e-3, 2.0, ["0.001", "0.01", "0.1", "1"]), (0.9, 6.0, ["1", "2", "5"]), (2.8, 4.4, ["3.0", "3.5", "4.0"])],
+)
+def test_a_logarithmic_axis_has_ticks_however_little_it_spans(low, high, labels):
+    chart = line_chart("t", "x", "y", {"a": [(0, low), (1, high)]}, log_y=True)
+    assert [label for _, label in chart["y_ticks"]] == labels
+    places = [place for place, _ in chart["y_ticks"]]
+    assert places == sorted(places, reverse=True)
+    spread = (math.log10(float(labels[-1])) - math.log10(float(labels[0]))) / math.log10(high / low)
+    ends = [float(pair.split(",")[1]) for pair in chart["lines"][0]["path"].split()]
+    assert (places[0] - places[-1]) / (ends[0] - ends[1]) == pytest.approx(spread, abs=0.01)

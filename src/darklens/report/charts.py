@@ -117,9 +117,13 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 def _ticks(track: Track, log: bool) -> list[tuple[float, str]]:
     if not log:
         return track.ticks(6)
-    decades = range(math.ceil(track.low - 1e-9), math.floor(track.high + 1e-9) + 1)
-    steps = [(e, f) for e in decades for f in (1,)]
-    if len(steps) < 2:  # less than a decade: digits of it
-        steps = [(e, f) for e in range(math.floor(track.low), math.ceil(track.high) + 1) for f in (1, 2, 5)]
-    found = [(math.log10(f) + e, f * 10.0**e) for e, f in steps]
-    return [(track.at(at), f"{value:g}") for at, value in found if track.low - 1e-9 <= at <= track.high + 1e-9]
+    decades = [(10.0**e, f"{10.0**e:g}") for e in range(math.ceil(track.low - 1e-9), math.floor(track.high + 1e-9) + 1)]
+    digits = [(f * 10.0**e, f"{f * 10.0**e:g}") for e in range(math.floor(track.low), math.ceil(track.high) + 1) for f in (1, 2, 5)]
+    inside = [(value, label) for value, label in digits if track.low - 1e-9 <= math.log10(value) <= track.high + 1e-9]
+    if len(decades) >= 2:
+        found = decades
+    elif len(inside) >= 3:
+        found = inside
+    else:  # so little of a decade that it is as good as linear
+        found = [(float(label), label) for _, label in Track(10**track.low, 10**track.high).ticks(4)]
+    return [(track.at(math.log10(value)), label) for value, label in found]
