@@ -1,4 +1,4 @@
-"""Commands that make images: list, simulate."""
+"""The command that makes images."""
 
 from __future__ import annotations
 
@@ -27,66 +27,6 @@ LensLight = Annotated[bool, typer.Option("--lens-light/--no-lens-light", help="W
 Positives = Annotated[int | None, typer.Option(help="So many images are of the last class (lens); by default half.")]
 Difficulty = Annotated[float | None, typer.Option(help="Of lens-finding: 0 is easy, 1 is hard.")]
 Galaxies = Annotated[Path | None, typer.Option(help="Of lens-finding: real cutouts instead of simulated galaxies.")]
-
-
-@app.command("list")
-def list_(
-    kind: Annotated[str | None, typer.Argument(help="One kind: presets, models, recipes, ...")] = None,
-    as_json: Json = False,
-) -> None:
-    """List presets, instruments, mass and light profiles, models, recipes and the trained models that come with darklens."""
-    from darklens import console
-    from darklens.errors import unknown
-    from darklens.lensing import LIGHTS, MASSES
-    from darklens.models import summaries
-    from darklens.recipes import load, names
-    from darklens.runs import shipped
-    from darklens.simulate import INSTRUMENTS, PAIRS, PRESETS
-
-    content = {
-        "presets": {p.name: p.summary for p in PRESETS.values()},
-        "pairs": {p.name: p.summary for p in PAIRS.values()},
-        "instruments": {
-            i.name: f'{i.pixel_scale}"/pixel, {i.psf!r}, zero point {i.zero_point:.5g}, {i.n_exposures} x {i.exposure_time} s'
-            for i in INSTRUMENTS.values()
-        },
-        "masses": {name: _first_line(profile) for name, profile in sorted(MASSES.items())},
-        "lights": {name: _first_line(profile) for name, profile in sorted(LIGHTS.items())},
-        "models": summaries(),
-        "recipes": {name: load(name).summary for name in names()},
-        "shipped": {name: _headline(name) for name in shipped()},
-    }
-    if kind is not None:
-        if kind not in content:
-            raise unknown("kind", kind, content)
-        content = {kind: content[kind]}
-    if as_json:
-        return console.show_json(content)
-    for title, rows in ((title, rows) for title, rows in content.items() if rows):
-        console.table(title, ["name", "what it is"], [list(row) for row in rows.items()])
-        console.stdout.print()
-    return None
-
-
-def _headline(name: str) -> str:
-    """Return what a shipped run reached on its own test split: its first two figures."""
-    from darklens.evaluate.wording import format_interval
-    from darklens.runs import Run
-
-    metrics = Run.open(name).metrics
-    titles = {key: key.replace("_", " ") for key in metrics.get("headline", [])[:2]}
-    titles = titles or {"accuracy": "accuracy", "auc_macro": "macro AUC"}
-    said = ", ".join(f"{title} {format_interval(metrics[key])}" for key, title in titles.items())
-    return f"{said} on {metrics['n']:,} test images" if metrics.get("n") else said
-
-
-def _first_line(profile: type) -> str:
-    """Return what a profile is and the names of its parameters."""
-    import inspect
-    from dataclasses import fields
-
-    summary = (inspect.getdoc(profile) or "").split("\n", 1)[0].split("`")[0].rstrip(" .,:")
-    return f"{summary} ({', '.join(f.name for f in fields(profile))})"
 
 
 @app.command()

@@ -11,16 +11,17 @@ import datetime
 import logging
 import subprocess
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import lightning_fabric
 import numpy as np
 import torch
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from darklens.errors import InputError
 from darklens.train.batch_norm import synchronised
+
+if TYPE_CHECKING:
+    import lightning_fabric
 
 T = TypeVar("T")
 PATIENCE = datetime.timedelta(days=7)
@@ -114,6 +115,9 @@ def connect(device: str = "auto", devices: int | str = 1, nodes: int = 1) -> Tea
     Raises:
         InputError: there are fewer devices, or SLURM has started another number of processes.
     """
+    import lightning_fabric  # takes a second, which those who only predict need not wait
+    from lightning_fabric.strategies import DDPStrategy
+
     if str(devices) != "auto" and (not str(devices).isdigit() or int(devices) < 1):
         raise InputError(f"--devices {devices!r} is no number of devices: give 1 or more, or auto")
     if nodes < 1:
