@@ -48,6 +48,8 @@ TOLD = "generation.safetensors"
 """What a generator was told about training images: new ones are asked to be like them where nobody asks for anything else."""
 HUB_WEIGHTS = "model.safetensors"
 """What `WEIGHTS` are called in a folder for a model hub, which is a run folder otherwise."""
+WORDS = ("summary", "expects", "official")
+"""What a recipe says of itself: a newer darklens may say it otherwise, and the run is the same."""
 OWN = (
     *(RECIPE, WEIGHTS, LAST, MODEL, "provenance.json", "data.json", "history.csv", "calibration.json", "metrics.json"),
     *("predictions.parquet", "report.html", "state", "figures", "evaluations", VALIDATION, NOVELTY, "novelty.json", TOLD),
@@ -333,6 +335,8 @@ def _differing(old: dict, new: dict, prefix: str = "") -> str:
     """Name the keys in which two recipes differ, with both values."""
     found = []
     for key in [*old, *(k for k in new if k not in old)]:
+        if not prefix and key in WORDS:
+            continue
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             inner = _differing(a, b, f"{prefix}{key}.")

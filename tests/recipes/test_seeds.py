@@ -82,6 +82,7 @@ def test_a_run_that_began_before_a_setting_existed_is_continued(tmp_path):
     recipe = load("model-iii-resnet18", TINY)
     old = recipe.model_dump(mode="json")
     del old["tune"], old["train"]["accumulate"]
+    old["expects"] = "what an older darklens knew"
     Run.create(tmp_path / "run", old)
     run, said = Run.open(tmp_path / "run"), []
     run.write("metrics", {})

@@ -14,7 +14,7 @@ from darklens.models import count_parameters, settle
 from darklens.recipes.experiments import experiment_of
 from darklens.recipes.schema import Recipe, validate
 from darklens.recipes.splits import Splits, imported
-from darklens.runs import MODEL, RECIPE, Run
+from darklens.runs import MODEL, RECIPE, WORDS, Run
 from darklens.train.budget import in_words
 from darklens.train.distributed import Team, connect
 from darklens.train.loop import Training
@@ -123,14 +123,14 @@ def _begin(
 
 
 def _found(path: Path, recipe: Recipe, force: bool) -> Run | None:
-    """Return the run of this recipe that the folder holds, None where one can be made; keys that it lacks have today's defaults.
+    """Return the run of this recipe that the folder holds, None where one can be made; keys and words are today's.
 
     Raises:
         InputError: the folder holds something else.
     """
     if (path / RECIPE).is_file() and not force:
         with contextlib.suppress(InputError):
-            if validate(Run.open(path).recipe) == recipe:
+            if validate(Run.open(path).recipe | recipe.model_dump(include=set(WORDS))) == recipe:
                 return Run.open(path)
     Run.check_free(path, recipe.model_dump(mode="json"), force=force)
     return None

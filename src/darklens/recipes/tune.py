@@ -33,7 +33,7 @@ from darklens.recipes.execute import Log, Progress, silent, train_network
 from darklens.recipes.experiments import only_classification
 from darklens.recipes.schema import Recipe, validate
 from darklens.recipes.splits import Splits, prepare
-from darklens.runs import Run
+from darklens.runs import WORDS, Run
 from darklens.train.distributed import connect
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ def _open(out: Path, recipe: Recipe, space: dict[str, Value]) -> optuna.Study:
         raise InputError('darklens tune needs Optuna: install it with pip install "darklens[tune]"') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
-    asked = json.dumps({"recipe": recipe.model_dump(mode="json"), "space": space}, sort_keys=True)
+    settings = recipe.model_dump(mode="json", exclude=set(WORDS))
+    asked = json.dumps({"recipe": settings, "space": space}, sort_keys=True)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST, n_warmup_steps=EPOCHS)
     study = optuna.create_study(
         storage=f"sqlite:///{out / 'study.db'}", study_name="darklens", load_if_exists=True, direction="minimize", pruner=pruner
