@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.published import BEST, compared
-from benchmarks.result_rows import HEADLINE, LIMIT, OWN, SEARCHES, TITLES
+from benchmarks.result_rows import HEADLINE, LIMIT, OWN, SEARCHES, TITLES, called
 from benchmarks.search_table import leader, lines_of
 from benchmarks.task_rows import COLUMNS, task_lines, task_verdict
 from darklens.evaluate import format_difference, format_interval
@@ -246,21 +246,27 @@ def _leader(own: list[Row]) -> str:
 
 
 def _against_leader(own: list[Row]) -> str:
-    """Say which rows the leader beats by a paired interval that excludes zero, and which it does not."""
-    first = min(own, key=_by_score)
-    leader = f"{first['recipe']}, {first['model']}"
+    """Say which rows the best of those on the same images beats by a paired interval without zero, and which it does not."""
     found = [(row, (row.get("paired") or {}).get("best")) for row in own]
-    pairs = [(row, pair["auc_macro"]) for row, pair in found if pair and pair["to"] == leader]
-    if not pairs:
+    bests = {pair["to"] for _, pair in found if pair}
+    compared_with = [row for row in own if called(row["recipe"], row["model"], row.get("variant") or "") in bests]
+    if not compared_with:
         return ""
+    first = min(compared_with, key=_by_score)
+    leader = called(first["recipe"], first["model"], first.get("variant") or "")
+    pairs = [(row, pair["auc_macro"]) for row, pair in found if pair and pair["to"] == leader]
     beaten, near = [p for p in pairs if p[1]["excludes_zero"]], [p for p in pairs if not p[1]["excludes_zero"]]
     closest = max(pairs, key=lambda pair: pair[1]["value"])
-    said = f"On the same images it beats {len(beaten)} of {len(pairs)} others by an interval that excludes zero"
+    who = "it" if first is min(own, key=_by_score) else name_of(first)
+    said = f"On the same images {who} beats {len(beaten)} of {len(pairs)} others by an interval that excludes zero"
     said += f"; the closest, {name_of(closest[0])}, is at {format_difference(closest[1])} of its macro AUC."
     took = [row["minutes"] for row, _ in pairs if row.get("minutes") is not None]
     if took and first.get("minutes") is not None:
         span = f"{min(took):.3g}" if len(took) == 1 else f"{min(took):.3g} to {max(took):.3g}"
-        said += f" It was trained for {first['minutes']:.3g} minutes, the others for {span}: unequal time makes an unequal contest."
+        said += (
+            f" {who.capitalize() if who == 'it' else who} was trained for {first['minutes']:.3g} minutes, the others for {span}:"
+        )
+        said += " unequal time makes an unequal contest."
     return said + (f" Not told apart: {', '.join(name_of(row) for row, _ in near)}." if near else "")
 
 

@@ -126,6 +126,11 @@ def _row(run: Run, place: Evaluation, block: str, data: str) -> Row:
     }
 
 
+def called(recipe: str, model: str, variant: str) -> str:
+    """Return what a training is called where others are compared with it."""
+    return f"{recipe}, {model}" + (f" ({variant})" if variant else "")
+
+
 def variant_of(run: Run) -> str:
     """Return in what a run differs from its recipe, as far as rows are told apart by it."""
     if (run.data or {}).get("leaked"):
@@ -215,7 +220,7 @@ def _difference(run: Run, other: Run, known: dict[str, Row]) -> Row | None:
         (pair,) = compare_predictions({k: (r.predictions(), r.metrics["classes"]) for k, r in (("a", run), ("b", other))})
     except InputError:
         return None
-    named = {"to": f"{other.recipe['name']}, {other.model['name']}", "n": pair["n"], "dates": dates}
+    named = {"to": called(other.recipe["name"], other.model["name"], variant_of(other)), "n": pair["n"], "dates": dates}
     found = {key: _kept(pair[key]) for key in PAIRED}
     return named | found | ({"search": {key: _kept(pair["search"][key]) for key in SEARCH}} if "search" in pair else {})
 
