@@ -204,7 +204,8 @@ def test_the_server_dies_and_comes_back(serve, scores, enter):
     saved(page)
     server.stop()
     rows = list(csv.DictReader(scores.with_name("scores.parquet.decisions.csv").open()))
-    assert [(r["id"], r["decision"]) for r in rows[:4]] == [("c00", "lens"), ("c01", "nonlens"), ("c02", "maybe"), ("c03", "skip")]
+    first = {r["id"]: r["decision"] for r in rows[:4]}  # by time; words that took longest to travel seem the latest
+    assert first == {"c00": "lens", "c01": "nonlens", "c02": "maybe", "c03": "skip"}
 
 
 @pytest.mark.slow
