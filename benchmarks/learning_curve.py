@@ -63,7 +63,8 @@ def points(every: dict[str, dict[int, Step]]) -> list[Row]:
             if step.finished:
                 (row,) = (row for row in rows_of(Run.open(step.out), "learning-curve") if row["data"] == OWN)
                 about = {"kind": "training images", "images": size, "curve": name}
-                found.append(row | {"data": f"{size:,} training images", "condition": about, "published": None})
+                named = {"data": f"{size:,} training images", "variant": "", "published": None}  # epochs follow from the size
+                found.append(row | named | {"condition": about})
     return found
 
 

@@ -286,7 +286,7 @@ def _is_matrix(rows: list[Row]) -> bool:
 def matrix(rows: list[Row]) -> list[str]:
     """Return tables of condition by model, one a metric, and where the rows come from."""
     models = list(dict.fromkeys(name_of(row) for row in rows))
-    conditions = list(dict.fromkeys(row["data"] for row in rows))
+    conditions = list(dict.fromkeys(row["data"] for row in sorted(rows, key=lambda row: row["condition"].get("images", 0))))
     at = {(row["data"], name_of(row)): row for row in rows}
     parts = [ARROWS] if any(row.get("difference") for row in rows) else []
     for key, title in MATRICES.items():
