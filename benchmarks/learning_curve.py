@@ -1,6 +1,6 @@
 """What a network learns from how many images: `docs/learning-curve.json` and `docs/learning-curve.png`.
 
-    python -m benchmarks.learning_curve [--sizes 1000,3000,10000,30000,100000] [--budget 20m] [--only arcnet] [--list]
+    python -m benchmarks.learning_curve [--sizes 1000,3000,10000,30000,100000] [--budget 20m] [--only arcnet] [--list | --draw]
 
 Every training takes a part of one table, smaller parts lying in larger ones, and is judged on the same test images; the epoch is
 chosen on 1,000 validation images (on the recipe's own by the largest, which is the table's own run). Fewer images are gone
@@ -107,6 +107,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", choices=list(CURVES), help="one curve alone")
     parser.add_argument("--budget", help="time of each training, for example 20m")
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
+    parser.add_argument("--draw", action="store_true", help="train nothing, and draw what there is")
     asked = parser.parse_args(arguments)
     sizes = [int(size) for size in asked.sizes.split(",")]
     every = {name: steps(name, sizes) for name in CURVES}
@@ -114,7 +115,7 @@ def main(arguments: list[str]) -> int:
     if asked.list:
         print("\n".join(f"darklens {shlex.join(step.command(asked.budget))}" for step in wanted if not step.finished))
         return 0
-    good = run_missing(wanted, asked.budget)
+    good = asked.draw or run_missing(wanted, asked.budget)
     if rows := points(every):
         write_json(DATA, rows)
         write_json(ROWS, rows)

@@ -50,9 +50,8 @@ def evaluate_physics(predictor: Predictor, test: ImageSet, card: dict[str, Any])
     for start in range(0, len(test), BATCH):
         rows = np.arange(start, min(start + BATCH, len(test)))
         found = predictor.model.physics(prepare(seen.batch(rows, predictor.device)[0], predictor.preprocess))
-        theta_E.append(
-            found["theta_E"].reshape(len(rows), -1).mean(1).cpu().numpy()
-        )  # of a map, what its pixels believe in the mean
+        # a lens may be a map: what its pixels believe in the mean
+        theta_E.append(found["theta_E"].reshape(len(rows), -1).mean(1).cpu().numpy())
         pictures += [{k: v[i - start].cpu().numpy() for k, v in found.items() if v.ndim >= 3} for i in chosen if i in rows]
     truth = _truth(test, card)
     believed = np.concatenate(theta_E)
