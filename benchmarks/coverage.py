@@ -53,23 +53,23 @@ def draw(generator: np.random.Generator) -> dict[str, float]:
     }
 
 
-def simulate(truth: dict[str, float], generator: np.random.Generator) -> dict[str, Any]:
-    """Return image, noise, PSF and pixel scale of one lens."""
+def simulate(truth: dict[str, float], generator: np.random.Generator, side: int = SIDE, scale: float = SCALE) -> dict[str, Any]:
+    """Return image, noise, PSF and pixel scale (arcsec) of one lens on `side` x `side` pixels."""
     t = {k: torch.tensor([v], dtype=torch.float64) for k, v in truth.items()}
     masses = SIE(t["theta_E"], t["e1"], t["e2"], t["center_x"], t["center_y"]), Shear(t["gamma1"], t["gamma2"])
     shape = (t[f"source_{k}"] for k in ("R_sersic", "n_sersic", "e1", "e2", "x", "y"))
     source = SersicEllipse(torch.ones(1, dtype=torch.float64), *shape)
     scene = Scene(masses, (), (source,), ("",), {}, 0, (0,))
     psf = GaussianPSF(FWHM)
-    camera = Instrument("", SCALE, psf)
-    image = render(scene, camera, (SIDE, SIDE), supersampling=SUBPIXELS, dtype=torch.float64)[0].numpy()
+    camera = Instrument("", scale, psf)
+    image = render(scene, camera, (side, side), supersampling=SUBPIXELS, dtype=torch.float64)[0].numpy()
     sigma = generator.uniform(*NOISE) * image.max()
-    margin = psf.margin(SCALE)
+    margin = psf.margin(scale)
     point = torch.zeros(1, 4 * margin + 1, 4 * margin + 1, dtype=torch.float64)
     point[0, 2 * margin, 2 * margin] = 1.0
     noise = np.full(image.shape, sigma)
-    kernel = psf.convolve(point, SCALE)[0].numpy()
-    return {"image": image + sigma * generator.standard_normal(image.shape), "noise": noise, "psf": kernel, "pixel_scale": SCALE}
+    kernel = psf.convolve(point, scale)[0].numpy()
+    return {"image": image + sigma * generator.standard_normal(image.shape), "noise": noise, "psf": kernel, "pixel_scale": scale}
 
 
 def judge(number: int, samples: int, seed: int) -> dict[str, Any]:

@@ -10,8 +10,6 @@ their iterations end.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import statistics
 import time
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.peers import band, sequence, silent
 from darklens.fit import SmoothFit, counts_per_unit, plan_for
 from darklens.simulate import simulate
 from darklens.train.provenance import commit, machine
@@ -97,52 +96,30 @@ def peer(images: np.ndarray, plan: Any, fit: SmoothFit, rate: float) -> dict[str
 
 
 def _lenstronomy(image: np.ndarray, plan: Any) -> float:
-    from lenstronomy.Workflow.fitting_sequence import FittingSequence
-
     r = counts_per_unit(image)
     data = (image * r).astype(float)
     sky = 10.0
     low = np.round(np.median(data[:10])) - sky  # lenstronomy fits no offset: it is taken off before
     data = data - low - sky
-    noise = np.sqrt(np.maximum(data, 0) + sky)
-    size = len(data)
-    band = [
-        {
-            "image_data": data,
-            "noise_map": noise,
-            "ra_at_xy_0": -(size - 1) / 2 * 0.05,
-            "dec_at_xy_0": -(size - 1) / 2 * 0.05,
-            "transform_pix2angle": np.eye(2) * 0.05,
-        },
+    one_band = band(
+        data,
+        np.sqrt(np.maximum(data, 0) + sky),
+        0.05,
         {"psf_type": "GAUSSIAN", "fwhm": plan.psf.fwhm, "pixel_size": 0.05, "truncation": 5},
-        {"supersampling_factor": 1},
-    ]
-    lens = [
-        [{"theta_E": 1.25}, {"gamma1": 0.1, "gamma2": 0.0}],
-        [{"theta_E": 0.1}, {"gamma1": 0.1, "gamma2": 0.05}],
-        [{"center_x": 0, "center_y": 0}, {"ra_0": 0, "dec_0": 0}],
-        [{"theta_E": 0.7}, {"gamma1": -0.4, "gamma2": -0.4}],
-        [{"theta_E": 1.9}, {"gamma1": 0.4, "gamma2": 0.4}],
-    ]
-    source = [
-        [{"e1": 0.0, "e2": 0.0, "center_x": 0.0, "center_y": 0.0}],
-        [{"e1": 0.1, "e2": 0.1, "center_x": 0.2, "center_y": 0.2}],
-        [{"R_sersic": 0.5, "n_sersic": 1.5}],
-        [{"e1": -0.5, "e2": -0.5, "center_x": -0.7, "center_y": -0.7}],
-        [{"e1": 0.5, "e2": 0.5, "center_x": 0.7, "center_y": 0.7}],
-    ]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        sequence = FittingSequence(
-            {"multi_band_list": [band], "multi_band_type": "multi-linear"},
-            {"lens_model_list": ["SIS", "SHEAR"], "source_light_model_list": ["SERSIC_ELLIPSE"]},
-            {},
-            {},
-            {"lens_model": lens, "source_model": source},
-        )
-        sequence.fit_sequence(
+        1,
+    )
+    shape = {"e1": (0.0, 0.1, -0.5, 0.5), "e2": (0.0, 0.1, -0.5, 0.5)}
+    place = {"center_x": (0.0, 0.2, -0.7, 0.7), "center_y": (0.0, 0.2, -0.7, 0.7)}
+    masses = {
+        "SIS": ({"theta_E": (1.25, 0.1, 0.7, 1.9)}, {"center_x": 0, "center_y": 0}),
+        "SHEAR": ({"gamma1": (0.1, 0.1, -0.4, 0.4), "gamma2": (0.0, 0.05, -0.4, 0.4)}, {"ra_0": 0, "dec_0": 0}),
+    }
+    search = sequence(one_band, masses, {"SERSIC_ELLIPSE": (shape | place, {"R_sersic": 0.5, "n_sersic": 1.5})})
+    with silent():
+        search.fit_sequence(
             [["PSO", {"sigma_scale": 1.0, "n_particles": 60, "n_iterations": 100}], ["SIMPLEX", {"n_iterations": 400}]]
         )
-        return float(-2 * sequence.best_fit_likelihood() / size**2)
+        return float(-2 * search.best_fit_likelihood() / data.size)
 
 
 if __name__ == "__main__":

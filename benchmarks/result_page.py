@@ -293,12 +293,13 @@ def matrix(rows: list[Row]) -> list[str]:
         if any(key in row["metrics"] for row in rows):
             lines = [[c, *(_cell(at.get((c, m)), key) for m in models)] for c in conditions]
             parts.append(table([f"{title}, condition", *models], lines))
-    return [*parts, _details("Where the rows come from", origins(rows))]
+    reasons = {f"- {name_of(row)}, {row['data']}: {row['refused']}": None for row in rows if row.get("refused")}
+    return [*parts, _details("What was refused", "\n".join(reasons)), _details("Where the rows come from", origins(rows))]
 
 
 def _cell(row: Row | None, key: str) -> str:
-    if row is None:
-        return NONE
+    if row is None or row.get("refused"):
+        return NONE if row is None else "refused"
     difference = (row.get("difference") or {}).get(key) or {}
     arrow = ("" if not difference.get("excludes_zero") else " ↑" if difference["value"] > 0 else " ↓") if difference else ""
     return format_interval(row["metrics"].get(key), 3) + arrow

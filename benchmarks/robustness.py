@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.disturbances import Condition, conditions, draw
 from darklens.errors import DarklensError, InputError
-from darklens.evaluate import classification_metrics, paired_difference
+from darklens.evaluate import classification_metrics, format_interval, paired_difference
 from darklens.files import write_json
 from darklens.runs import Run
 from darklens.simulate import preset
@@ -80,7 +80,11 @@ class Study:
                 if name in done:
                     continue
                 start = time.perf_counter()
-                probabilities, about = (plain, {}) if not suffix else self.changed(condition, suffix, images)
+                try:
+                    probabilities, about = (plain, {}) if not suffix else self.changed(condition, suffix, images)
+                except DarklensError as error:  # images on which nothing can be measured, or learned from
+                    yield self.described(name, condition) | {"metrics": {}, "refused": str(error)}
+                    continue
                 reference, against = self.reference(condition, plain, suffix)
                 row = self.row(name, condition, probabilities, labels, reference, against)
                 yield row | about | {"budget": f"{(time.perf_counter() - start) / 60:.1f} min"}
@@ -130,17 +134,25 @@ class Study:
         self, name: str, condition: Condition, found: np.ndarray, labels: np.ndarray, other: np.ndarray | None, against: str | None
     ) -> dict[str, Any]:
         """Return a row of the results."""
-        run, classes = self.run, self.predictor.classes
+        classes = self.predictor.classes
         metrics = classification_metrics(found, labels, classes)
-        made, old = provenance(), run.provenance or {}
-        row = {
+        row = self.described(name, condition) | {"metrics": {key: metrics[key] for key in HEADLINE}}
+        if other is None:
+            return row
+        paired = paired_difference(found, other, labels, classes)
+        return row | {"difference": {"to": against} | {key: paired[key] for key in DIFFERENCES}}
+
+    def described(self, name: str, condition: Condition) -> dict[str, Any]:
+        """Return a row without its figures."""
+        run, made = self.run, provenance()
+        old = run.provenance or {}
+        return {
             "block": "robustness",
             "model": run.model["name"],
             "recipe": run.recipe["name"],
             "data": name,
             "condition": {"kind": condition.kind, "name": condition.name, "change": condition.change, "trained_on": self.base.name},
             "scored_on": condition.preset.name,
-            "metrics": {key: metrics[key] for key in HEADLINE},
             "published": None,
             "parameters": old.get("parameters"),
             "images_per_s": {"train": None, "predict": None},
@@ -152,10 +164,6 @@ class Study:
             "machine": machine(made["machine"]),
             "date": made["date"],
         }
-        if other is None:
-            return row
-        paired = paired_difference(found, other, labels, classes)
-        return row | {"difference": {"to": against} | {key: paired[key] for key in DIFFERENCES}}
 
 
 def machine(about: dict[str, Any]) -> str:
@@ -171,8 +179,8 @@ def measure(study: Study, only: set[str], path: Path, *, force: bool = False) ->
     for row in study.rows(only, rows):
         rows[row["data"]] = row | {"of": key}
         write_json(path, list(rows.values()))
-        accuracy = row["metrics"]["accuracy"]
-        print(f"{study.run.path}, {row['data']}: accuracy {accuracy['value']:.4f} [{accuracy['low']:.4f}, {accuracy['high']:.4f}]")
+        accuracy = row["metrics"].get("accuracy")
+        print(f"{study.run.path}, {row['data']}: {f'accuracy {format_interval(accuracy)}' if accuracy else row['refused']}")
     return list(rows.values())
 
 

@@ -15,6 +15,7 @@ from benchmarks.disturbances import (
     wrong_lens,
     wrong_psf,
 )
+from benchmarks.result_page import matrix
 
 from benchmarks import robustness
 from darklens.errors import InputError
@@ -176,3 +177,18 @@ def test_wrong_words_and_runs_without_a_preset(run, capsys):
     run.write("data", {"preset": None})
     with pytest.raises(InputError, match="not trained on a preset"):
         study(run)
+
+
+def test_what_cannot_be_calibrated_is_a_row_with_its_reason_and_the_rest_goes_on(run, tmp_path, monkeypatch):
+    def refuse(self, condition, suffix, images):
+        raise InputError("no PSF fits best")
+
+    monkeypatch.setattr(robustness.Study, "changed", refuse)
+    rows = robustness.measure(study(run), {"lens"}, tmp_path / "rows.json")
+    assert [row["data"] for row in rows if row.get("refused") == "no PSF fits best"] == [
+        *("undisturbed, calibrated", "multipoles 0.5%, calibrated", "multipoles 1.0%, calibrated", "multipoles 2.0%, calibrated")
+    ]
+    assert sum("accuracy" in row["metrics"] for row in rows) == 4
+    text = "\n".join(matrix(rows))
+    assert "| multipoles 0.5%, calibrated | refused |" in text
+    assert "multipoles 0.5%, calibrated: no PSF fits best" in text
