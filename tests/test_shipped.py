@@ -105,6 +105,10 @@ def test_a_shipped_run_is_found_by_name_and_answers_as_its_original(shipped, fin
     assert not Run.open(finished.path).shipped
     assert Run.open(finished.path).name == "mine"
     assert open_run("common-test:cnn").path == shipped  # people write either first
+    recipe = finished.recipe["name"]
+    assert recipe != "cnn"
+    for name in (recipe, f"{recipe}:common-test", f"common-test:{recipe}"):  # or the recipe, as in `darklens list recipes`
+        assert open_run(name).path == shipped
 
 
 def test_a_folder_of_that_name_wins(shipped, finished, tmp_path):

@@ -107,6 +107,19 @@ def test_show_writes_a_picture(darklens, tmp_path, arguments):
     assert height > 900
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_survey_is_shown_in_colour_and_without_columns_on_substructure_that_it_has_not(darklens, tmp_path):
+    systems = systems_of(preset("lens-finding"), 1, seed=2)
+    assert [s.picture.shape for s in systems] == [(64, 64, 3)] * 2
+    assert not any(s.disturbed for s in systems)
+    assert all(np.isfinite(s.difference).all() for s in systems)
+    widths = []
+    for name in ("lens-finding", "model-iii-noisy"):
+        darklens("show", name, "--out", tmp_path / "gallery.png", "--n", 1)
+        widths.append(int.from_bytes((tmp_path / "gallery.png").read_bytes()[16:20], "big"))
+    assert widths[0] < 0.6 * widths[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

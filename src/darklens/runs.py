@@ -72,18 +72,26 @@ def shipped(task: str | None = None) -> list[str]:
 
 
 def locate(reference: str | Path) -> Path:
-    """Return the folder of a run: the reference itself where there is such a folder, else the shipped run MODEL:PRESET.
+    """Return the folder of a run: the reference itself where there is such a folder, else the shipped run of that name.
+
+    A shipped run is called MODEL:PRESET, in either order; the name of its recipe, alone or instead of the model, means it too.
 
     Raises:
         InputError: neither.
     """
     path, name = Path(reference), str(reference)
-    if path.exists() or name.count(":") != 1 or "/" in name:
+    if path.exists() or name.count(":") > 1 or "/" in name:
         return path
     known = shipped()
-    for model, preset in (name.split(":"), name.split(":")[::-1]):  # people write either first
-        if f"{model}:{preset}" in known:
-            return SHIPPED / model / preset
+    for called in (name, ":".join(name.split(":")[::-1])):  # people write either first
+        if called in known:
+            return SHIPPED.joinpath(*called.split(":"))
+    for place in (SHIPPED.joinpath(*called.split(":")) for called in known):
+        recipe = Run(place).recipe["name"]
+        if name in (recipe, f"{recipe}:{place.name}", f"{place.name}:{recipe}"):
+            return place
+    if ":" not in name:
+        return path
     if not known:
         raise InputError(f"unknown run {name!r}: no run comes with this copy of darklens; give the folder of a run")
     raise unknown("shipped run", name, known)

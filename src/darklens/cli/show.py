@@ -66,6 +66,7 @@ def systems_of(preset: Preset, n: int, seed: int) -> list[System]:
     import numpy as np
 
     from darklens.evaluate.gallery import System
+    from darklens.evaluate.label_sheet import pictures
     from darklens.simulate import render
     from darklens.simulate.disturbance import noise_of
 
@@ -75,8 +76,10 @@ def systems_of(preset: Preset, n: int, seed: int) -> list[System]:
     images, truth = preset.images(scene)
     flux, smooth = (render(s, preset.instrument, preset.shape).double().numpy() for s in (scene, scene.smooth()))
     sigma, unit = noise_of(preset, smooth, truth)
+    difference = np.divide(flux - smooth, sigma, out=np.zeros_like(flux), where=np.broadcast_to(sigma, flux.shape) > 0)
     kappa = substructure_convergence(scene, preset.shape, preset.instrument.pixel_scale)
-    calibration = _white_balance(preset)
+    calibration, many = _white_balance(preset), images.shape[1] >= 3
+    coloured = pictures(images) if many and not preset.bands else [None] * len(images)  # a survey's bands have no common unit
     half = 0.5 * max(preset.shape) * preset.instrument.pixel_scale
     systems = []
     for i, label in enumerate(scene.labels):
@@ -85,16 +88,17 @@ def systems_of(preset: Preset, n: int, seed: int) -> list[System]:
         systems.append(
             System(
                 label=label,
-                image=images[i] * calibration if len(calibration) >= 3 else images[i, 0],
+                image=images[i] * calibration if many else images[i, 0],
                 unit=preset.recording.unit,
                 pixel_scale=preset.instrument.pixel_scale,
                 critical=critical,
                 caustics=caustics,
                 source=(float(light.center_x), float(light.center_y)),
                 kappa=kappa[i],
-                difference=(flux[i] - smooth[i]) / sigma[i],
+                difference=difference[i],
                 difference_unit=unit,
                 note=_note(scene, i),
+                picture=coloured[i],
             )
         )
     return systems

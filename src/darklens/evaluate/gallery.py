@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class System:
         difference: `(H, W)`, with substructure minus without.
         difference_unit: what it is divided by.
         note: a line below the label.
+        picture: `(H, W, 3)` in 0 to 1, how an image of several bands is to be shown; None makes it from the bands.
     """
 
     label: str
@@ -57,25 +59,34 @@ class System:
     difference: np.ndarray
     difference_unit: str
     note: str = ""
+    picture: np.ndarray | None = None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether there is substructure, or any difference that it makes."""
+        return bool(np.percentile(self.kappa, 99.9) > ROUNDING or np.abs(self.difference).max() > 0)
 
 
 def save_system_gallery(path: Path, systems: Sequence[System], title: str) -> None:
-    """Draw a row a system into one picture.
+    """Draw a row a system into one picture; the columns on substructure are there where any system has some.
 
     Args:
         path: PNG file.
         systems: what to draw.
         title: above all.
     """
-    figure = new_figure(11.2, 2.62 * len(systems) + 0.75)
-    figure.suptitle(title, fontsize=11, color=INK, x=0.012, ha="left")
-    axes = figure.subplots(len(systems), 4, squeeze=False)
+    columns = 4 if any(system.disturbed for system in systems) else 2
+    figure = new_figure(2.8 * columns, 2.62 * len(systems) + 0.75)
+    words = textwrap.fill(title, 38 * columns)
+    figure.suptitle(words, fontsize=11 if columns == 4 else 9, color=INK, x=0.012, ha="left")
+    axes = figure.subplots(len(systems), columns, squeeze=False)
     limits = {s.difference_unit: _limit([o for o in systems if o.difference_unit == s.difference_unit]) for s in systems}
     for i, (row, system) in enumerate(zip(axes, systems, strict=True)):
         _image(row[0], system)
         _curves(row[1], system, explained=i == 0)
-        _kappa(row[2], system)
-        _difference(row[3], system, limits[system.difference_unit])
+        if columns == 4:
+            _kappa(row[2], system)
+            _difference(row[3], system, limits[system.difference_unit])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     write_atomic(Path(path), buffer.getvalue())
@@ -96,6 +107,10 @@ def _image(ax: Axes, system: System) -> None:
 
 def _colour_image(ax: Axes, system: System) -> None:
     """Three bands as one colour image, with one asinh stretch of their mean (Lupton et al. 2004, PASP 116, 133)."""
+    if system.picture is not None:
+        show_image(ax, system.image.mean(0), pixel_scale=system.pixel_scale, bar=False)
+        ax.imshow(system.picture, origin="lower", interpolation="nearest")
+        return
     bands = system.image[[-1, len(system.image) // 2, 0]]  # red, green, blue
     bands = np.clip(bands / max(float(np.percentile(bands.mean(0), 99.8)), 1e-30), 0, None)
     mean = np.clip(bands.mean(0), 1e-6, None)
@@ -124,7 +139,8 @@ def _curves(ax: Axes, system: System, *, explained: bool) -> None:
     ax.imshow(shown, origin="lower", extent=extent, cmap="gray", vmin=low, vmax=high * 1.3, interpolation="nearest")
     for curves, colour in ((system.critical, CRITICAL), (system.caustics, CAUSTIC)):
         ax.add_collection(LineCollection(curves, colors=colour, linewidths=1.1))
-    ax.plot(*system.source, marker="+", color=COLOURS[1], markersize=8, markeredgewidth=1.6)
+    if len(system.critical):  # what is no lens bends no source
+        ax.plot(*system.source, marker="+", color=COLOURS[1], markersize=8, markeredgewidth=1.6)
     if not explained:
         return
     edge = [withStroke(linewidth=2, foreground="#000000a0")]
