@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,16 +12,18 @@ import pytest
 import darklens
 from benchmarks import ship
 from darklens import cli, runs
-from darklens.api import compare, evaluate, open_run, report
+from darklens.api import compare, ensemble, evaluate, open_run, report
 from darklens.errors import InputError
 from darklens.models import build
 from darklens.recipes import load, resume
 from darklens.runs import Run
+from darklens.simulate import preset
 from darklens.train import evaluation
 from darklens.train.checkpoint import save_weights
 from darklens.train.config import Preprocess
 from darklens.train.evaluation import calibrate, evaluate_test, learn_novelty
 from darklens.train.image_set import ImageSet
+from darklens.train.prediction_file import predict_path
 from darklens.train.predictor import Predictor
 
 CLASSES = ("no", "sphere", "vort")
@@ -212,3 +215,16 @@ def test_runs_that_do_come_with_darklens_are_whole():
 
 def test_the_interface_names_ensembles():
     assert callable(darklens.ensemble)
+
+
+def test_images_of_another_psf_are_named_with_the_remedy(tmp_path):
+    chosen = preset("model-iii-noisy")
+    for factor in (1.0, 1.15):
+        psf = replace(chosen.instrument.psf, fwhm=factor * chosen.instrument.psf.fwhm)
+        seen = replace(chosen, instrument=replace(chosen.instrument, psf=psf))
+        images, _ = seen.images(seen.population.draw(45, seed=77))
+        np.savez(tmp_path / f"{factor}.npz", images=images)
+        judge = ensemble(["arcnet:model-iii-noisy"], device="cpu")
+        found = predict_path(judge, tmp_path / f"{factor}.npz", tmp_path / f"{factor}.csv")
+        said = [line for line in found["noticed"] if "--calibrate measures PSF and noise" in line]
+        assert bool(said) == (factor != 1.0)

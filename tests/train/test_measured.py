@@ -6,7 +6,7 @@ import pytest
 from darklens.errors import InputError
 from darklens.fit import Linear, plan_for
 from darklens.simulate import TabulatedPSF, preset
-from darklens.train.measured import measured_plan
+from darklens.train.measured import measured_plan, wrong_psf
 
 BASE = preset("model-ii-noisy")
 PLAN = plan_for(BASE)
@@ -34,3 +34,19 @@ def test_what_cannot_be_measured_is_said():
         measured_plan(images, PLAN)
     with pytest.raises(InputError, match="only the width of a Gaussian"):
         measured_plan(images, replace(PLAN, psf=TabulatedPSF(np.ones((3, 3)) / 9, 0.1)))
+
+
+@pytest.mark.parametrize(("factor", "noticed"), [(1.0, False), (1.1, True), (0.9, True)])
+def test_a_psf_that_is_not_the_images_is_noticed(factor, noticed):
+    images, _ = BASE.images(BASE.population.draw(45, seed=4))
+    found = wrong_psf(images, replace(PLAN, psf=replace(PLAN.psf, fwhm=PLAN.psf.fwhm / factor)))
+    assert (found is not None) == noticed
+    if found:
+        assert found.measured == pytest.approx(PLAN.psf.fwhm, rel=0.02)
+
+
+def test_nothing_is_said_of_a_psf_that_cannot_be_measured():
+    images = np.zeros((40, 64, 64), np.float32)
+    wide = replace(PLAN, psf=replace(PLAN.psf, fwhm=2 * PLAN.psf.fwhm))
+    assert wrong_psf(images[:20], wide) is None  # too few
+    assert wrong_psf(images, replace(PLAN, psf=TabulatedPSF(np.ones((3, 3)) / 9, 0.1))) is None

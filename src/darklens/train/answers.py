@@ -80,6 +80,10 @@ class Judge(ABC):
     def calibrated_on(self, images: np.ndarray, *, log: Callable[[str], None] = lambda sentence: None) -> Judge:
         """Return the same with the PSF and the noise of its fits measured on images `(n, bands, H, W)`, without labels."""
 
+    def doubts(self, images: np.ndarray) -> list[str]:
+        """Return sentences on what it takes for granted and checked images `(n, bands, H, W)` as a whole contradict."""
+        return []
+
     @abstractmethod
     def on(self, device: str) -> Judge:
         """Return the same with its networks on a device."""

@@ -96,6 +96,10 @@ class Deciding(Judge):
         """Return the same with the PSF and the noise of its fits measured on images."""
         return self._of(self.judge.calibrated_on(images, log=log))
 
+    def doubts(self, images: np.ndarray) -> list[str]:
+        """Return what the model doubts that it decides for."""
+        return self.judge.doubts(images)
+
     def on(self, device: str) -> Deciding:
         """Return the same with its networks on a device."""
         return self._of(self.judge.on(device))

@@ -112,6 +112,10 @@ class Ensemble(Judge):
         none = all(m.plan is None for m in self.members)
         return Ensemble([m.calibrated_on(images, log=log) if none or m.plan else m for m in self.members])
 
+    def doubts(self, images: np.ndarray) -> list[str]:
+        """Return what its members doubt."""
+        return [said for member in self.members for said in member.doubts(images)]
+
     def on(self, device: str) -> Ensemble:
         """Return the same with the members' networks on a device."""
         found = copy.copy(self)

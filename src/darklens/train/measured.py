@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from darklens.errors import InputError
+from darklens.errors import DarklensError, InputError
 from darklens.fit import Linear, Plan, SkyCounts, calibrate
 from darklens.fit.calibration import Calibration
 from darklens.simulate import GaussianPSF
@@ -18,6 +18,11 @@ SMOOTH = 0.3
 """Fraction of the images that is taken for smooth: those of the lowest reduced chi^2."""
 FEWEST = 8
 """Smooth lenses below which the width would be a guess."""
+TOLERATED = 0.03
+"""Relative error of the width that costs nothing: images of the right width are measured within 1.5%, and accuracy falls from 5% on
+(docs/results.md, "Robustness")."""
+ASKED = 90
+"""Images on which the width is looked at when nobody has asked for it."""
 ROUNDS = 2
 """A wrong PSF hides what is smooth: what was measured sorts the images anew."""
 
@@ -58,6 +63,34 @@ def measured_plan(
         f"that look smooth, reduced chi^2 {found.chi2[1]:.3f}"
     )
     return current, found
+
+
+@dataclass(frozen=True)
+class WrongPSF:
+    """Widths (FWHM) in arcsec: what fits assume, and what their images have, with its error."""
+
+    assumed: float
+    measured: float
+    error: float
+
+
+def wrong_psf(images: np.ndarray, plan: Plan) -> WrongPSF | None:
+    """Return what is wrong with the width of a plan's PSF for these images, None where it is right.
+
+    None as well where nothing can be said: too few images, a PSF that is no Gaussian, no width that fits.
+
+    Args:
+        images: `(n, 1, H, W)` or `(n, H, W)`.
+        plan: what the fits of these images assume.
+    """
+    if not isinstance(plan.psf, GaussianPSF) or SMOOTH * len(images) < FEWEST:
+        return None
+    try:
+        width, error = measured_plan(images, plan)[1].psf_fwhm
+    except DarklensError:
+        return None
+    wrong = abs(width / plan.psf.fwhm - 1) > TOLERATED and not abs(width - plan.psf.fwhm) < 3 * error
+    return WrongPSF(plan.psf.fwhm, width, error) if wrong else None
 
 
 def _with(plan: Plan, found: Calibration) -> Plan:

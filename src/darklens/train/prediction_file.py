@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from darklens.data import Noticed, Record, read
+import numpy as np
+
+from darklens.data import Noticed, Record, read, resize_image
 from darklens.errors import InputError
 from darklens.evaluate.proportion import proportion
 from darklens.files import TEMPORARY, unwritable
+from darklens.train.adaptation.images import Sample
 from darklens.train.answers import Answers, Judge
 from darklens.train.columns import completed
+from darklens.train.measured import ASKED
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -47,8 +51,8 @@ def predict_path(
 
     Returns:
         `{"images": number classified, "skipped": [(name, reason)], "unusual": fraction with its interval, or None}`; what the
-        readers noticed: `filled` (pixels and images), `notes` (note -> images) and `noticed` (both in sentences); and with
-        `collect` the rows as "predictions".
+        readers noticed: `filled` (pixels and images), `notes` (note -> images) and `noticed` (both in sentences, and what the
+        model doubts, see `Judge.doubts`); and with `collect` the rows as "predictions".
 
     Raises:
         InputError: no image could be classified, or `out` exists, has another suffix or cannot be written.
@@ -73,14 +77,17 @@ def predict_path(
         raise InputError(reason if not more else f"{reason}{more}")
     header = ["id", "source", "predicted", *judge.classes, *more_columns(first[1], judge.classes)]
     flagged: list[int] = []
-    blocks = (_rows(*batch, judge.classes, flagged) for batch in chain([first], batches))
+    some = Sample[Record](ASKED)
+    blocks = (_rows(*batch, judge.classes, flagged) for batch in _sampled(chain([first], batches), some))
     collected: list[list[Any]] = []
     if collect:
         blocks = _kept(blocks, collected)
     silent = out is None and collect
     count = sum(len(block) for block in blocks) if silent else _write(out, header, next(blocks), blocks)
     unusual = None if first[1].unusual is None else proportion(sum(flagged), count)
-    found = {"images": count, "skipped": skipped, "unusual": unusual} | noticed.as_dict() | {"noticed": noticed.lines()}
+    shown = [resize_image(r.image, judge.shape[1:]) if resize else r.image for r in some.items()]
+    lines = noticed.lines() + judge.doubts(judge.checked(np.stack(shown)))
+    found = {"images": count, "skipped": skipped, "unusual": unusual} | noticed.as_dict() | {"noticed": lines}
     return found | ({"predictions": [dict(zip(header, row, strict=True)) for row in collected]} if collect else {})
 
 
@@ -100,6 +107,14 @@ def _see_that_it_can_be_written(out: Path) -> None:
         raise InputError(
             f"--out {out} cannot be written ({why}): choose another folder, or check the rights of that one"
         ) from error
+
+
+def _sampled(batches: Iterable[tuple[list[Record], Answers]], some: Sample[Record]) -> Iterator[tuple[list[Record], Answers]]:
+    """Pass batches on, and keep some of their records."""
+    for records, answers in batches:
+        for record in records:
+            some.add(record)
+        yield records, answers
 
 
 def _kept(blocks: Iterator[list[list[Any]]], into: list[list[Any]]) -> Iterator[list[list[Any]]]:

@@ -24,7 +24,7 @@ from darklens.train.fitted import network_inputs
 from darklens.train.held_out import load_held_out
 from darklens.train.image_set import ImageSet
 from darklens.train.loop import predict_logits
-from darklens.train.measured import measured_plan
+from darklens.train.measured import measured_plan, wrong_psf
 from darklens.train.novelty import Features, Novelty
 from darklens.train.preprocess import network_shape
 from darklens.train.symmetries import symmetric_views, symmetrised
@@ -187,6 +187,15 @@ class Predictor(Judge):
         found.plan, _ = measured_plan(images[:, :1], self.plan, log=log)
         found.calibrated = True
         return found
+
+    def doubts(self, images: np.ndarray) -> list[str]:
+        """Return a sentence where the PSF of its fits is not that of images `(n, bands, H, W)`; see `wrong_psf`."""
+        if self.plan is None or self.calibrated or (found := wrong_psf(images[:, :1], self.plan)) is None:
+            return []
+        return [
+            f'the PSF (FWHM) is {found.measured:.4f}" +- {found.error:.4f}", and {self.run.name} takes {found.assumed:.4f}":'
+            " what it says is not to be trusted; --calibrate measures PSF and noise, and uses them"
+        ]
 
     def on(self, device: str) -> Predictor:
         """Return the same with its network on a device; this one's goes there as well.

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from darklens.train.preprocess import check
 from darklens.train.redrawn import redrawn
 
 Skip = Callable[[str, str], None]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,32 @@ def spread(size: int, n: int) -> np.ndarray:
     return np.unique(np.linspace(0, size - 1, min(n, size)).astype(np.int64))
 
 
+class Sample(Generic[Item]):
+    """At most n of what passes by, evenly spread over it, never holding more than 2 n.
+
+    Args:
+        n: how many.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n, self._kept, self._stride, self._seen = n, list[Item](), 1, 0
+
+    def add(self, item: Item) -> None:
+        """Look at the next one."""
+        if self._seen % self._stride == 0:
+            self._kept.append(item)
+            if len(self._kept) == 2 * self.n:
+                self._kept, self._stride = self._kept[::2], 2 * self._stride
+        self._seen += 1
+
+    def items(self) -> list[Item]:
+        """Return what was kept."""
+        return [self._kept[i] for i in spread(len(self._kept), self.n)] if self._kept else []
+
+
 def sample(records: Iterable[Record], n: int) -> list[Record]:
     """Return at most n of a stream of records, evenly spread over it, never holding more than 2 n."""
-    kept: list[Record] = []
-    stride = 1
-    for i, record in enumerate(records):
-        if i % stride == 0:
-            kept.append(record)
-            if len(kept) == 2 * n:
-                kept, stride = kept[::2], 2 * stride
-    return [kept[i] for i in spread(len(kept), n)] if kept else []
+    found = Sample[Record](n)
+    for record in records:
+        found.add(record)
+    return found.items()
