@@ -54,12 +54,10 @@ def fit_lens_path(
         noise_hdu: of the noise map.
         psf_hdu: of the PSF.
         bands: the band, by name.
-        positions: file of multiple images of one point of the source, or of several points, in arcsec from the middle of the image:
-            JSON `[[x, y], ...]`, or CSV with the columns x, y (and source). They lead the search.
+        positions: file of images of points of the source that lead the search, see `read_positions`, arcsec from the middle.
         position_sigma: their astrometric error, arcsec; None takes 0.05.
         position_order: "xy", or "yx" as PyAutoLens writes JSON; None takes xy, and refuses what only the other order puts on arcs.
-        position_tolerance: arcsec in the source plane, within which a start has to bring them together; None takes a fifth of the
-            Einstein radius.
+        position_tolerance: arcsec in the source plane that a start may leave between them; None takes a fifth of theta_E.
         position_likelihood: they are data besides the pixels, in the final cost, the errors and the samples.
         samples: of the posterior, in all chains together; 0 gives the Gaussian approximation.
         seed: of starts and chains.
@@ -74,7 +72,6 @@ def fit_lens_path(
     Raises:
         InputError: files or options that cannot be used, each with its remedy.
     """
-    from darklens.errors import InputError
     from darklens.fit.one_lens import Choices, fit_lens
     from darklens.fit.one_lens.reading import Given, header_of
     from darklens.infer.lens_files import prepare, write_lens
@@ -83,20 +80,14 @@ def fit_lens_path(
     began = time.monotonic()
     check_samples(samples)
     chosen = Choices(seed=seed, **choices)
-    about_them = {"sigma": position_sigma, "tolerance": position_tolerance, "in_likelihood": position_likelihood or None}
-    about_them = {name: value for name, value in about_them.items() if value is not None}
-    if positions is None and (about_them or position_order):
-        raise InputError(
-            "--position-sigma, -tolerance, -order and -likelihood are about --positions: give that file, or leave them out"
-        )
     files = {"noise": noise, "psf": psf, "mask": mask, "exclude": exclude}
     paths = {name: None if file is None else Path(file) for name, file in files.items()}
     camera = {"pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "instrument": instrument}
-    reading = {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu}
-    settings: dict[str, Any] = {**paths, **camera, **reading}
+    settings: dict[str, Any] = {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu, **paths, **camera}
     given = Given(Path(image), **settings)
     known = given.read()
-    images = None if positions is None else _positions(Path(positions), position_order, known, chosen, about_them)
+    stated = {"sigma": position_sigma, "tolerance": position_tolerance, "in_likelihood": position_likelihood or None}
+    images = _positions(positions, position_order, {k: v for k, v in stated.items() if v is not None}, known, chosen)
     prepare(Path(out), force)
     fit = fit_lens(**known, positions=images, choices=chosen, log=log)
     found = posterior(fit, samples, seed=seed, progress=progress)
@@ -106,13 +97,22 @@ def fit_lens_path(
     return write_lens(Path(out), fit, found, known["image"], about, header_of(given.image, hdu, bands))
 
 
-def _positions(path: Path, order: str | None, known: dict[str, Any], chosen: Choices, about_them: dict[str, Any]) -> Positions:
+def _positions(
+    file: str | Path | None, order: str | None, stated: dict[str, Any], known: dict[str, Any], chosen: Choices
+) -> Positions | None:
     """Read positions, and look whether JSON that does not say its order has them on the arcs."""
+    from darklens.errors import InputError
     from darklens.fit.one_lens import Observation
     from darklens.fit.one_lens.position_file import check_order, read_positions
 
-    found = read_positions(path, order, **about_them)
-    if order is None and path.suffix.lower() != ".csv":
+    if file is None:
+        if stated or order is not None:
+            raise InputError(
+                "--position-sigma, -tolerance, -order and -likelihood are about --positions: give that file, or leave them out"
+            )
+        return None
+    found = read_positions(file, order, **stated)
+    if order is None and Path(file).suffix.lower() != ".csv":
         observation = Observation(*(known[name] for name in ("image", "noise", "psf", "pixel_scale", "mask")))
         check_order(found, observation, chosen.centre or (0.0, 0.0))
     return found
