@@ -105,6 +105,63 @@ def test_the_template_is_read_back_as_the_same_lens(fitted):
     assert mass["theta_E"]["posterior_stats"]["median"] == content["theta_E"]["value"]
 
 
+PAIRS = [[1.16, 0.12], [-0.94, -0.03]]
+"""Two images of the middle of the source at (0.1, 0.05), arcsec, by eye."""
+
+
+def test_positions_are_reported_beside_the_fit(folder, tmp_path):
+    (tmp_path / "positions.json").write_text(json.dumps(PAIRS))
+    (tmp_path / "positions.csv").write_text("x,y\n" + "\n".join(f"{x},{y}" for x, y in PAIRS))
+    files = ["--noise", folder / "noise.fits", "--psf", folder / "psf.fits", "--model", "sie+shear", "--light", "none"]
+    files += ["--source", "parametric", "--centre", "0,0", "--starts", 1]
+    told = {}
+    for name, more in (("positions.json", ["--position-sigma", 0.02, "--position-likelihood"]), ("positions.csv", [])):
+        out = tmp_path / name.replace(".", "-")
+        code, text = run("fit", folder / "image.fits", "--out", out, *files, "--positions", tmp_path / name, *more)
+        assert (code, text) == (0, "")
+        told[name] = json.loads((out / "fit.json").read_text())
+    one, other = told.values()
+    assert (one["positions"]["sigma"], one["positions"]["in_likelihood"]) == (0.02, True)
+    assert (other["positions"]["sigma"], other["positions"]["in_likelihood"]) == (0.05, False)
+    assert other["positions"]["images"] == 2
+    assert 0 < other["positions"]["source_plane_scatter"] < 0.1
+    assert 0 < other["positions"]["image_plane_rms"] < 0.1
+    assert other["positions"]["observed"] == PAIRS
+    square = np.square(np.subtract(other["positions"]["predicted"], PAIRS)).sum(1)
+    assert other["positions"]["image_plane_rms"] == pytest.approx(square.mean() ** 0.5)
+    assert other["theta_E"]["value"] == pytest.approx(1.05, abs=0.02)
+    assert one["theta_E"]["high"] - one["theta_E"]["low"] < other["theta_E"]["high"] - other["theta_E"]["low"]
+
+
+def test_a_fit_without_positions_says_so(fitted):
+    assert fitted[1]["positions"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "sentence"),
+    [
+        ("[[1.16, 0.12], [-0.94", [], "is not JSON"),
+        ("[[1.16, 0.12]]", [], "source 1 has one position"),
+        ("[[1.16, 0.12], [-0.94, NaN]]", [], "both have to be finite"),
+        ("[[1.16, 0.12], [-9.4, 0.0]]", [], "lies outside the image"),
+        ("[[1.16, 0.12], [-0.94, -0.03]]", ["--position-sigma", 0], "position sigma 0.0: it has to be positive"),
+        ("[[1.16, 0.12], [-0.94, -0.03]]", ["--position-order", "up"], "unknown order of coordinates 'up'"),
+        ("[[0.1, 1.5], [0.1, -1.5], [0.2, 0.4]]", ["--position-tolerance", 0.01], "brings the positions within 0.01"),
+        (None, ["--position-sigma", 0.1], "are about --positions: give that file"),
+    ],
+)
+def test_bad_positions_get_their_sentence(folder, tmp_path, content, options, sentence):
+    words = ["--noise", folder / "noise.fits", "--psf", folder / "psf.fits", "--light", "none", "--centre", "0,0"]
+    if content is not None:
+        (tmp_path / "p.json").write_text(content)
+        words += ["--positions", tmp_path / "p.json"]
+    code, text = run("fit", folder / "image.fits", "--out", tmp_path / "fit", *words, *options)
+    assert sentence in text
+    assert "\n" not in text
+    assert code != 0
+    assert not (tmp_path / "fit" / "fit.json").exists()
+
+
 def test_a_chain_that_did_not_converge_gives_no_error_bar(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("darklens.infer.chains.R_HAT_AT_MOST", 0.5)
     said = []

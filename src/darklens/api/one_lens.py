@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from darklens.fit.one_lens import Choices, Positions
 
 
 def fit_lens_path(
@@ -23,6 +26,11 @@ def fit_lens_path(
     noise_hdu: int | str | None = None,
     psf_hdu: int | str | None = None,
     bands: str | None = None,
+    positions: str | Path | None = None,
+    position_sigma: float | None = None,
+    position_order: str | None = None,
+    position_tolerance: float | None = None,
+    position_likelihood: bool = False,
     samples: int = 0,
     seed: int = 0,
     force: bool = False,
@@ -46,6 +54,11 @@ def fit_lens_path(
         noise_hdu: of the noise map.
         psf_hdu: of the PSF.
         bands: the band, by name.
+        positions: file of images of points of the source that lead the search, see `read_positions`, arcsec from the middle.
+        position_sigma: their astrometric error, arcsec; None takes 0.05.
+        position_order: "xy", or "yx" as PyAutoLens writes JSON; None takes xy, and refuses what only the other order puts on arcs.
+        position_tolerance: arcsec in the source plane that a start may leave between them; None takes a fifth of theta_E.
+        position_likelihood: they are data besides the pixels, in the final cost, the errors and the samples.
         samples: of the posterior, in all chains together; 0 gives the Gaussian approximation.
         seed: of starts and chains.
         force: replace a fit in `out`.
@@ -70,14 +83,36 @@ def fit_lens_path(
     files = {"noise": noise, "psf": psf, "mask": mask, "exclude": exclude}
     paths = {name: None if file is None else Path(file) for name, file in files.items()}
     camera = {"pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "instrument": instrument}
-    reading = {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu}
-    settings: dict[str, Any] = {**paths, **camera, **reading}
+    settings: dict[str, Any] = {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu, **paths, **camera}
     given = Given(Path(image), **settings)
     known = given.read()
+    stated = {"sigma": position_sigma, "tolerance": position_tolerance, "in_likelihood": position_likelihood or None}
+    images = _positions(positions, position_order, {k: v for k, v in stated.items() if v is not None}, known, chosen)
     prepare(Path(out), force)
-    fit = fit_lens(**known, choices=chosen, log=log)
+    fit = fit_lens(**known, positions=images, choices=chosen, log=log)
     found = posterior(fit, samples, seed=seed, progress=progress)
     if found.why:
         log(found.why)
     about = {"image": Path(image).name, "pixel_scale": known["pixel_scale"], "seed": seed, "seconds": time.monotonic() - began}
     return write_lens(Path(out), fit, found, known["image"], about, header_of(given.image, hdu, bands))
+
+
+def _positions(
+    file: str | Path | None, order: str | None, stated: dict[str, Any], known: dict[str, Any], chosen: Choices
+) -> Positions | None:
+    """Read positions, and look whether JSON that does not say its order has them on the arcs."""
+    from darklens.errors import InputError
+    from darklens.fit.one_lens import Observation
+    from darklens.fit.one_lens.position_file import check_order, read_positions
+
+    if file is None:
+        if stated or order is not None:
+            raise InputError(
+                "--position-sigma, -tolerance, -order and -likelihood are about --positions: give that file, or leave them out"
+            )
+        return None
+    found = read_positions(file, order, **stated)
+    if order is None and Path(file).suffix.lower() != ".csv":
+        observation = Observation(*(known[name] for name in ("image", "noise", "psf", "pixel_scale", "mask")))
+        check_order(found, observation, chosen.centre or (0.0, 0.0))
+    return found

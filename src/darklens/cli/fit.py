@@ -45,6 +45,21 @@ def fit(
     annulus: Annotated[str | None, typer.Option(help="One lens: INNER,OUTER radius of the pixels that are fitted, arcsec.")] = None,
     nodes: Annotated[int | None, typer.Option(help="One lens: nodes along a side of a pixelised source.")] = None,
     regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
+    positions: Annotated[
+        Path | None,
+        typer.Option(
+            help="One lens: images of a point of the source, arcsec from the middle: JSON [[x, y], ...], or CSV with x,y(,source)."
+        ),
+    ] = None,
+    position_sigma: Annotated[float | None, typer.Option(help="Of the positions, arcsec; 0.05.")] = None,
+    position_order: Annotated[str | None, typer.Option(help="Of the positions in JSON: xy, or yx as PyAutoLens writes.")] = None,
+    position_tolerance: Annotated[
+        float | None, typer.Option(help="Arcsec in the source plane within which a start brings them together; theta_E / 5.")
+    ] = None,
+    position_likelihood: Annotated[
+        bool,
+        typer.Option("--position-likelihood", help="The positions are data besides the pixels; else they lead the search only."),
+    ] = False,
     noise_hdu: Annotated[str | None, typer.Option(help="Extension of the noise map.")] = None,
     psf_hdu: Annotated[str | None, typer.Option(help="Extension of the PSF.")] = None,
     hdu: Hdu = None,
@@ -61,7 +76,10 @@ def fit(
     pair_of = {"centre": _pair(centre, "--centre"), "annulus": _pair(annulus, "--annulus")}
     choices = {"source": source, "light": light, "starts": starts, "theta_E": theta_E, "nodes": nodes, **pair_of}
     choices = {k: v for k, v in (choices | {"regularisation": regularisation}).items() if v is not None}
-    if choices or samples is not None or any(v is not None for v in (psf, exclude, noise_hdu, psf_hdu)):
+    points = {"sigma": position_sigma, "order": position_order, "tolerance": position_tolerance}
+    points = {f"position_{k}": v for k, v in points.items()} | {"position_likelihood": position_likelihood or None}
+    points = {k: v for k, v in (points | {"positions": positions}).items() if v is not None}
+    if choices or points or samples is not None or any(v is not None for v in (psf, exclude, noise_hdu, psf_hdu)):
         if preset is not None or fixed:
             raise InputError("--preset and --fix belong to batches of smooth lenses: leave them out to model one lens in full")
         choices |= {"model": model} if model is not None else {}
@@ -70,7 +88,7 @@ def fit(
                 path, out, noise=noise, psf=psf, mask=mask, exclude=exclude, pixel_scale=pixel_scale, psf_fwhm=psf_fwhm,
                 instrument=instrument, hdu=hdu_of(hdu), noise_hdu=hdu_of(noise_hdu), psf_hdu=hdu_of(psf_hdu), bands=bands,
                 samples=samples or 0, seed=seed, force=force, log=console.say,
-                progress=lambda done, total: progress("sampling", done, total), **choices,
+                progress=lambda done, total: progress("sampling", done, total), **points, **choices,
             )  # fmt: skip
         return console.show_json(content) if as_json else _show_lens(content, out)
     with console.progress_bar() as progress:
@@ -157,6 +175,11 @@ def _show_lens(content: dict[str, Any], out: Path) -> None:
         f"reduced chi^2 {content['reduced_chi2']:.3f} over {content['pixels']} pixels, ln E {content['ln_evidence']:.1f}, "
         f"{content['seconds']:.0f} s; {out}"
     )
+    if content["positions"] is not None:
+        found = content["positions"]
+        rms = found["image_plane_rms"]
+        seen = "the model makes fewer images" if rms is None else f'rms {rms:.3f}" in the image plane'
+        console.say(f'positions: {found["source_plane_scatter"]:.3f}" apart in the source plane, {seen}')
 
 
 def numbers(items: list[str] | None) -> dict[str, float]:

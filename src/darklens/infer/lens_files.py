@@ -95,6 +95,7 @@ def summary(fit: LensFit, posterior: Posterior) -> dict[str, Any]:
         "regularisation": None if grid is None else {"kind": grid.regularisation, "lambda": fit.found.solution.strength},
         "effective_amplitudes": fit.found.solution.effective_parameters(),
         "ln_evidence_of_starts": list(fit.starts),
+        "positions": fit.report_of_positions(),
         "chains": None
         if chains is None
         else {

@@ -7,6 +7,7 @@ from darklens.fit.one_lens.light import LIGHTS_OF_LENS, LightBasis, lens_light
 from darklens.fit.one_lens.macro import Macro
 from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.observation import Observation
+from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.search import Found, descend
 from darklens.fit.one_lens.source_grid import REGULARISATIONS, SourceGrid, adapted
 
@@ -22,6 +23,7 @@ __all__ = [
     "Macro",
     "Model",
     "Observation",
+    "Positions",
     "Solution",
     "SourceGrid",
     "adapted",

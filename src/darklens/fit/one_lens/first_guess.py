@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count, islice
+
 import numpy as np
 from scipy import ndimage
 
 from darklens.errors import InputError
+from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.observation import Observation
+from darklens.fit.one_lens.positions import Positions
 
 SECTORS = 16
 CLIPPED = 30.0
 """Standard deviations above which a pixel says no more about where the arc is."""
 RADII = (1.0, 0.88, 1.14, 0.94, 1.07)
 """Einstein radii of the first starts, in units of the guess; the others are drawn."""
+POOL = 80
+"""Starts that are drawn for each that is wanted, where positions say which are worth a descent."""
 INNER, OUTER = 0.5, 1.5
 """Edges of the pixels that are fitted, in units of the ring's radius, where nothing else is said."""
 
@@ -124,3 +131,39 @@ def starting_values(
         else:
             found.append(0.1 * move)
     return np.array(found)
+
+
+def starting_points(names: tuple[str, ...], theta_E: float, centre: tuple[float, float], seed: int) -> Iterator[np.ndarray]:
+    """Yield starts without end: round lenses whose Einstein radii are `RADII` times the guess, then random ones about it."""
+    generator = np.random.default_rng(seed)
+    for number in count():
+        first = number < len(RADII)
+        yield starting_values(names, theta_E * RADII[number] if first else theta_E, centre, generator, 0.0 if first else 1.0)
+
+
+def starts_for(
+    model: Model, theta_E: float, centre: tuple[float, float], number: int, seed: int, positions: Positions | None
+) -> list[np.ndarray]:
+    """Return the parameters of the starts, each `(p,)`.
+
+    With positions these are the first that bring the images of each source together; fewer than `number` where few do.
+
+    Raises:
+        InputError: none does.
+    """
+    points = starting_points(model.names, theta_E, centre, seed)
+    if positions is None:
+        return list(islice(points, number))
+    low, high = model.bounds
+    pool = np.clip(list(islice(points, POOL * number)), low, high)
+    scatter = positions.scatter(*model.traced(model.named(pool), *positions.images))[:, 0]
+    near = np.flatnonzero(scatter.numpy() <= positions.allowed(theta_E))
+    if not len(near):
+        suggested, limit = positions.radius(centre), positions.allowed(theta_E)
+        hint = "" if suggested is None else f", start at half their separation with --theta-e {suggested:.2f}"
+        raise InputError(
+            f'no lens with theta_E near {theta_E:.2f}" brings the positions within {limit:.3g}" of each other in the source plane, '
+            f'the nearest one {float(scatter.min()):.3g}": check that they are images of one point{hint}, or raise '
+            "--position-tolerance"
+        )
+    return list(pool[near[:number]])

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from darklens.errors import InputError, WorkError, unknown
-from darklens.fit.one_lens.first_guess import INNER, OUTER, RADII, annulus, ring_radius, starting_values
+from darklens.fit.one_lens.first_guess import INNER, OUTER, annulus, ring_radius, starts_for
 from darklens.fit.one_lens.lens_fit import LensFit
 from darklens.fit.one_lens.light import LIGHTS_OF_LENS, LightBasis, Shape, lens_light
 from darklens.fit.one_lens.macro import Macro
 from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.observation import Observation
+from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.search import Found, descend
 from darklens.fit.one_lens.source_grid import REGULARISATIONS, SourceGrid, adapted
 
@@ -40,7 +41,7 @@ class Choices:
         source: pixelised or parametric (an elliptical Sersic profile).
         regularisation: of a pixelised source: curvature or gradient.
         nodes: along a side of a pixelised source; None chooses by the number of pixels.
-        theta_E: guess of the Einstein radius, arcsec; None takes it from the image.
+        theta_E: guess of the Einstein radius, arcsec; None takes it from the positions, or else from the image.
         centre: of the lens, arcsec; None says that it is in the middle.
         annulus: radii in arcsec between which pixels are fitted; None takes 0 (of a multi-Gaussian lens: half the ring's radius)
             to 1.5 times the ring's radius, of an image with a mask all that the mask leaves.
@@ -87,6 +88,7 @@ def fit_lens(
     mask: np.ndarray | None = None,
     pixel_scale: float = 0.05,
     *,
+    positions: Positions | None = None,
     choices: Choices = Choices(),
     log: Log = lambda sentence: None,
 ) -> LensFit:
@@ -94,6 +96,10 @@ def fit_lens(
 
     The source is a rectilinear grid of nodes, solved for with the amplitudes of the lens light at every step (semilinear
     inversion); the other parameters go down the cost by Levenberg-Marquardt, from many starts.
+
+    Positions of multiple images lead the search: they give the first guess of the Einstein radius, only starts that bring them
+    together are descended from, and their chi^2 is added to the cost of the first descents. In the last ones, and so in errors and
+    evidence, it counts only where `positions.in_likelihood` says so.
 
     What a search for substructure needs: the result's `evidence` is ln E of the smooth lens, `evidence_with(mass)` the same with a
     perturber added and everything linear solved anew (macro held, half a second), `refitted(mass)` with the macro free as well;
@@ -105,6 +111,7 @@ def fit_lens(
         psf: `(K, K)`, odd, on the pixels of the image.
         mask: `(H, W)`, true where a pixel may count.
         pixel_scale: arcsec.
+        positions: images of points of the source, or None.
         choices: how to model it.
         log: receives a sentence for each stage.
 
@@ -115,35 +122,61 @@ def fit_lens(
         InputError: data that cannot be fitted, with the remedy.
         WorkError: no start led anywhere.
     """
-    observation, theta_E, centre = _prepared(image, noise, psf, mask, pixel_scale, choices)
+    observation, theta_E, centre = _prepared(image, noise, psf, mask, pixel_scale, choices, positions)
     log(f'fitting {observation.size} pixels; the ring is at about {theta_E:.2f}"')
     model = _model(observation, choices, theta_E, centre)
-    coarse = _coarse(model)
-    generator = np.random.default_rng(choices.seed)
+    starts = starts_for(model, theta_E, centre, choices.starts, choices.seed, positions)
+    if len(starts) < choices.starts:
+        log(f"only {len(starts)} of {choices.starts} starts: the positions rule the others out")
+    coarse = replace(_coarse(model), positions=positions)
     candidates = []
-    for number in range(choices.starts):
-        first = number < len(RADII)
-        guess = theta_E * RADII[number] if first else theta_E
-        eta = starting_values(model.names, guess, centre, generator, 0.0 if first else 1.0)
+    for number, eta in enumerate(starts):
         found = _try(coarse, eta, choices, theta_E, number)
         if found is not None:
             candidates.append(found)
-            log(f"start {number + 1} of {choices.starts}: ln E {found.evidence:.1f}, {_theta(found)}")
+            log(f"start {number + 1} of {len(starts)}: ln E {found.evidence:.1f}, {_told(found)}")
     if not candidates:
         raise WorkError("none of the starts led to a model: say how large the ring is with --theta-e, or give more --starts")
-    best = max(candidates, key=lambda f: f.evidence)
-    best = _refined(_refocused(model, best, choices, mask), best, choices, log)
-    return LensFit(best, choices, tuple(sorted((f.evidence for f in candidates), reverse=True)))
+    best = max(_together(candidates, positions, theta_E), key=lambda f: f.evidence)
+    final = replace(_refocused(model, best, choices, mask), positions=positions if positions and positions.in_likelihood else None)
+    best = _refined(final, best, choices, log)
+    return LensFit(best, choices, tuple(sorted((f.evidence for f in candidates), reverse=True)), positions)
+
+
+def _together(candidates: list[Found], positions: Positions | None, theta_E: float) -> list[Found]:
+    """Return the descents that ended with the images of each source together."""
+    if positions is None:
+        return candidates
+    scatter, limit = [_scatter(found, positions) for found in candidates], positions.allowed(theta_E)
+    kept = [found for found, far in zip(candidates, scatter, strict=True) if far <= limit]
+    if not kept:
+        raise WorkError(
+            f'every start ended with the positions at least {min(scatter):.3g}" apart in the source plane (limit {limit:.3g}"): '
+            "check that they are images of one point, leave out --theta-e so that they give it, or raise --position-tolerance"
+        )
+    return kept
+
+
+def _scatter(found: Found, positions: Positions) -> float:
+    return float(positions.scatter(*found.model.traced(found.model.named(found.eta), *positions.images)))
 
 
 def _prepared(
-    image: np.ndarray, noise: np.ndarray, psf: np.ndarray, mask: np.ndarray | None, pixel_scale: float, choices: Choices
+    image: np.ndarray,
+    noise: np.ndarray,
+    psf: np.ndarray,
+    mask: np.ndarray | None,
+    pixel_scale: float,
+    choices: Choices,
+    positions: Positions | None,
 ) -> tuple[Observation, float, tuple[float, float]]:
     image, noise, psf = (np.asarray(a, float) for a in (image, noise, psf))
     mask = np.isfinite(image) if mask is None else np.asarray(mask, bool)
     whole = Observation(image, noise, psf, pixel_scale, mask, choices.subpixels)
     centre = choices.centre or (0.0, 0.0)
-    theta_E = choices.theta_E or ring_radius(whole, centre)
+    if positions is not None:
+        whole.check_counts(positions.x, positions.y)
+    theta_E = choices.theta_E or (positions and positions.radius(centre)) or ring_radius(whole, centre)
     inner, outer = _edges(choices, theta_E)
     kept = whole.mask & annulus(whole, centre, inner, outer)
     ring = annulus(whole, centre, 0.7 * theta_E, 1.3 * theta_E)
@@ -207,13 +240,14 @@ def _refined(model: Model, best: Found, choices: Choices, log: Log) -> Found:
         best = descend(
             model.on(grid), best.eta, best.solution.strength, iterations=12 if number < 2 else 30, by_evidence=number == 2
         )
-        log(f"{side}x{side} source nodes: ln E {best.evidence:.1f}, {_theta(best)}, {best.steps} steps")
+        log(f"{side}x{side} source nodes: ln E {best.evidence:.1f}, {_told(best)}, {best.steps} steps")
     return best
 
 
-def _theta(found: Found) -> str:
-    chi2 = found.solution.chi2 / found.model.observation.size
-    return f'theta_E {found.eta[found.model.names.index("theta_E")]:.4f}", chi^2 a pixel {chi2:.3f}'
+def _told(found: Found) -> str:
+    chi2, positions = found.solution.chi2 / found.model.observation.size, found.model.positions
+    apart = "" if positions is None else f', positions {_scatter(found, positions):.3f}" apart'
+    return f'theta_E {found.eta[found.model.names.index("theta_E")]:.4f}", chi^2 a pixel {chi2:.3f}{apart}'
 
 
 def ring_grid(model: Model, eta: np.ndarray, nodes: int, regularisation: str, theta_E: float) -> SourceGrid:

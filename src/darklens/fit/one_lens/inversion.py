@@ -37,6 +37,7 @@ class Linear:
         R: `(n, n)` prior precision of the nodes for lambda = 1; `(0, 0)` if the source has no nodes.
         log_det_R: of R.
         gram: `B^T B`.
+        offset: of the cost, by data that the amplitudes have no part in; it is in `cost` and in ln E, not in chi^2.
     """
 
     B: np.ndarray
@@ -44,11 +45,12 @@ class Linear:
     R: np.ndarray
     log_det_R: float
     gram: np.ndarray
+    offset: float = 0.0
 
     @classmethod
-    def of(cls, B: np.ndarray, d: np.ndarray, R: np.ndarray, log_det_R: float) -> Linear:
+    def of(cls, B: np.ndarray, d: np.ndarray, R: np.ndarray, log_det_R: float, offset: float = 0.0) -> Linear:
         """Return the problem with its normal matrix."""
-        return cls(B, d, R, log_det_R, B.T @ B)
+        return cls(B, d, R, log_det_R, B.T @ B, offset)
 
     @property
     def nodes(self) -> int:
@@ -94,7 +96,7 @@ class Linear:
         prior = strength * s @ (self.R @ s) + (ridge * g * g).sum()
         log_det_H = self.nodes * math.log(strength) + self.log_det_R + np.log(ridge).sum() if self.nodes else np.log(ridge).sum()
         log_det_A = 2 * np.log(np.diag(root)).sum()
-        cost = float(residual @ residual + prior)
+        cost = float(residual @ residual + prior + self.offset)
         evidence = -0.5 * (cost + log_det_A - log_det_H + len(self.d) * math.log(2 * math.pi))
         scale = 1 / np.sqrt(np.maximum(np.diag(self.gram), 1e-300))
         return Solution(self, x, residual, cost, evidence, strength, active, keep, root, scale)
@@ -108,7 +110,7 @@ class Solution:
         problem: what was solved.
         x: `(n + k,)` amplitudes; zero where a column takes no part.
         residual: `(N,)` data minus model, in units of the noise.
-        cost: chi^2 and the prior's term.
+        cost: chi^2, the prior's term, and the problem's offset.
         evidence: ln E in units of the noise (without `sum ln weight`).
         strength: lambda.
         active: `(k,)` columns that take part.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from darklens.fit.one_lens.model import Model
+from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.search import Found, descend
 from darklens.lensing import Mass
 
@@ -25,11 +26,13 @@ class LensFit:
         found: model, parameters, amplitudes.
         choices: how it was modelled.
         starts: ln E that each start led to, with the coarse source, the best first.
+        positions: images of points of the source that led the search, or None.
     """
 
     found: Found
     choices: Choices
     starts: tuple[float, ...]
+    positions: Positions | None = None
 
     @property
     def model(self) -> Model:
@@ -110,6 +113,12 @@ class LensFit:
         return self.model.observation.scattered(
             solution.problem.B[:, columns] @ solution.x[columns] / self.model.observation.weight, np.nan
         )
+
+    def report_of_positions(self) -> dict[str, Any] | None:
+        """Return how well the best model explains the positions, see `Positions.report`; None without any."""
+        if self.positions is None:
+            return None
+        return self.positions.report(self.model.masses(self.model.named(self.found.eta)))
 
     def source(self, side: int = 100, half: float | None = None) -> tuple[np.ndarray, tuple[float, float, float, float]]:
         """Return the source's surface brightness on even pixels `(side, side)`, and its left, right, bottom and top in arcsec.

@@ -13,6 +13,7 @@ from darklens.fit.one_lens.inversion import Linear, Solution
 from darklens.fit.one_lens.light import LightBasis
 from darklens.fit.one_lens.macro import Macro
 from darklens.fit.one_lens.observation import Observation
+from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.source_grid import SourceGrid
 from darklens.lensing import Mass
 
@@ -33,6 +34,7 @@ class Model:
         low: lower bounds of the parameters, by name.
         high: upper bounds.
         extra: masses besides, which do not change.
+        positions: images of points of the source that are fitted along with the pixels, or None.
     """
 
     observation: Observation
@@ -43,6 +45,7 @@ class Model:
     low: dict[str, float]
     high: dict[str, float]
     extra: tuple[Mass, ...] = ()
+    positions: Positions | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,12 +66,16 @@ class Model:
         vector = torch.as_tensor(eta, dtype=torch.float64)
         return dict(zip(self.names, vector.unbind(-1), strict=True))
 
+    def masses(self, value: dict[str, Tensor]) -> tuple[Mass, ...]:
+        """Return all deflectors."""
+        return (*self.macro.masses(value), *self.extra)
+
     def traced(self, value: dict[str, Tensor], x: Tensor | None = None, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return where rays end in the source plane; without positions the rays of the observation."""
         if x is None or y is None:
             x, y = self.observation.rays
         ax, ay = torch.zeros_like(x), torch.zeros_like(y)
-        for mass in (*self.macro.masses(value), *self.extra):
+        for mass in self.masses(value):
             dx, dy = mass.deflection(x, y)
             ax, ay = ax + dx, ay + dy
         return x - ax, y - ay
@@ -97,7 +104,27 @@ class Model:
     def problem(self, eta: np.ndarray) -> Linear:
         """Return the linear problem of these parameters."""
         R, log_det = (self.grid.precision, self.grid.log_det) if self.grid is not None else (np.zeros((0, 0)), 0.0)
-        return Linear.of(self.columns(eta), self.observation.data, R, log_det)
+        offset = float(self._offsets(eta).square().sum()) if self.positions is not None else 0.0
+        return Linear.of(self.columns(eta), self.observation.data, R, log_det, offset)
+
+    def _offsets(self, eta: np.ndarray) -> Tensor:
+        """Return `(..., 2n)` whitened offsets of the positions for parameters `(..., p)`."""
+        assert self.positions is not None
+        return self.positions.offsets(self.masses(self.named(eta)))[0]
+
+    def pull_of_positions(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradient `(p,)` and Gauss-Newton matrix `(p, p)` of half the positions' chi^2; zeros without positions.
+
+        Central differences of the whitened offsets, all parameters in one batch: the source positions, solved for, and the
+        magnifications change with them.
+        """
+        count = len(self.names)
+        if self.positions is None:
+            return np.zeros(count), np.zeros((count, count))
+        move = STEP * np.eye(count)
+        after, before = self._offsets(np.concatenate([eta + move, eta - move])).numpy().reshape(2, count, -1)
+        slope = (after - before) / (2 * STEP)
+        return slope @ self._offsets(eta).numpy(), slope @ slope.T
 
     def derivatives(self, eta: np.ndarray, solution: Solution, log_det: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return how the blurred model and half of ln|A| change with each parameter.

@@ -119,6 +119,25 @@ class Observation:
         y, x = np.indices(self.shape, dtype=float)
         return (x - (self.shape[1] - 1) / 2) * self.pixel_scale, (y - (self.shape[0] - 1) / 2) * self.pixel_scale
 
+    def check_counts(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Refuse positions, `(n,)` each in arcsec, that do not lie on pixels that count.
+
+        Raises:
+            InputError: naming the first.
+        """
+        for number, (px, py) in enumerate(zip(x, y, strict=True), start=1):
+            column, row = (round(p / self.pixel_scale + (n - 1) / 2) for p, n in ((px, self.shape[1]), (py, self.shape[0])))
+            if not (0 <= row < self.shape[0] and 0 <= column < self.shape[1]):
+                reach = 0.5 * self.pixel_scale * self.shape[1], 0.5 * self.pixel_scale * self.shape[0]
+                raise InputError(
+                    f'position {number} at ({px:g}", {py:g}") lies outside the image, which reaches to +-{reach[0]:.4g}" and '
+                    f'+-{reach[1]:.4g}": give x and y in arcsec from its middle'
+                )
+            if not self.mask[row, column]:
+                raise InputError(
+                    f'position {number} at ({px:g}", {py:g}") lies on a pixel that does not count: correct it, or the mask'
+                )
+
     def check_centred(self, bright_lens: bool) -> None:
         """Refuse an image whose light is not about its middle.
 

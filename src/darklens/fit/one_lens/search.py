@@ -54,8 +54,9 @@ def descend(
 ) -> Found:
     """Minimise over the non-linear parameters, amplitudes solved for at each step (Levenberg-Marquardt).
 
-    What is minimised is half of chi^2 + prior; or -ln E, which has ln|A| besides: without it a pixelised source prefers lenses that
-    magnify it until it is smooth. The regularisation follows its evidence between steps, less and less often.
+    What is minimised is half of chi^2 + prior (and of the positions' chi^2, where the model has some); or -ln E, which has ln|A|
+    besides: without it a pixelised source prefers lenses that magnify it until it is smooth. The regularisation follows its
+    evidence between steps, less and less often.
 
     Args:
         model: with its grid.
@@ -96,7 +97,8 @@ def _height(solution: Solution, by_evidence: bool) -> float:
 def _slope(model: Model, eta: np.ndarray, solution: Solution, by_evidence: bool) -> tuple[np.ndarray, np.ndarray]:
     V, log_det = model.derivatives(eta, solution, by_evidence)
     gradient, information = solution.gauss_newton(V)
-    return gradient + log_det, information
+    pull, stiffness = model.pull_of_positions(eta)
+    return gradient + log_det + pull, information + stiffness
 
 
 def _step(
