@@ -8,7 +8,7 @@ import { legend, methods } from "./why.js";
 
 const $ = (id) => document.getElementById(id);
 const LEAST = 120; // milliseconds between two questions, at least
-const REST = 1.5; // times what the last answer took: the pictures of the bench come first
+const REST = 2; // times what the last answer took: the pictures of the bench come first
 
 /** Does work again as long as there is something new, once at a time, and rests in between. */
 class Pulse {
