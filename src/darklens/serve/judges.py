@@ -42,7 +42,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready data."""
-        found = {"predicted": self.predicted, "probabilities": self.probabilities}
+        found: dict[str, Any] = {"predicted": self.predicted, "probabilities": self.probabilities}
         if "set" in self.more:
             found["set"] = [name for name in self.more["set"].split("|") if name]
         if "unusual" in self.more:
