@@ -105,6 +105,7 @@ REQUESTS = {
     "request-classify": Case("body.json", _question, with_body("/api/classify")),
     "request-predict": Case("x.npy", _image, with_file("/api/predict")),
     "request-predict-fits": Case("x.fits", _fits, with_file("/api/predict")),
+    "request-explain": Case("x.npy", _image, with_file("/api/explain")),
     "request-path": Case("path.txt", lambda: b"api/models?model=arcnet:common-test&hdu=1", with_path),
     "request-page": Case("path.txt", lambda: b"static/../../darklens/errors.py", with_path, refused=True),
 }

@@ -196,6 +196,71 @@ def test_files_are_dropped_good_and_bad(page, served, tmp_path, lenses):
     comes(page, "document.querySelector('.answers').textContent.includes('dropped.png is of no format')")
 
 
+def test_where_a_network_looks_is_asked_for_by_keyboard(page, served, tmp_path, lenses):
+    np.save(tmp_path / "lens.npy", lenses[2])
+    page.goto(f"{served.url}/predict")
+    page.set_input_files("#files", tmp_path / "lens.npy")
+    page.wait_for_selector(".one .bars")
+    assert page.locator(".maps .picture").count() == 3, "image, smooth lens, residual: what takes longer waits to be asked for"
+    page.focus(".why button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".maps .picture >> nth=3")
+    title = page.locator(".maps h2").nth(3)
+    assert title.inner_text() == f"Speaks for {page.inner_text('.called')}"
+    first = glow(page, ".maps .picture:nth-child(4)")
+    assert first, "something lies over the image"
+    page.select_option("[aria-label='Class that is explained']", "no")
+    comes(page, "document.querySelector('.maps .picture:nth-child(4) h2').textContent === 'Speaks for no'")
+    assert glow(page, ".maps .picture:nth-child(4)") != first, "another class, another map"
+    page.select_option("[aria-label=Method]", "attention-rollout")
+    comes(page, "document.querySelector('.why').textContent.includes('ArcNet has no attention')")
+
+
+def test_the_laboratory_shows_where_a_network_looks_and_takes_it_away(page, served):
+    page.goto(f"{served.url}/#substructure=vortex&log10_mass=10&size=48")
+    page.wait_for_selector("#answer .bars")
+    page.uncheck("#curves")
+    page.select_option("#substructure", "none")  # and no mark of a vortex
+    comes(page, "document.querySelector('#state').textContent.includes('σ') === false")
+    assert glow(page, "#image") == 0
+    page.check("#explain")
+    page.wait_for_selector("#where .picture", state="visible")
+    assert page.inner_text("#where h2").startswith("Speaks for ")
+    until(lambda: glow(page, "#image"), PATIENCE / 1000)
+    page.uncheck("#explain")
+    assert glow(page, "#image") == 0
+    assert not page.is_visible("#where")
+
+
+def test_the_residual_follows_the_sliders_before_they_rest(page, served):
+    page.goto(f"{served.url}/#substructure=vortex&log10_mass=10&size=48")
+    page.wait_for_selector("#answer .bars")
+    page.evaluate("""() => {
+        let answers = 0;
+        let i = 0;
+        const slider = document.querySelector("#theta_E");
+        new MutationObserver(() => { answers += 1; }).observe(document.querySelector("#answer"), { childList: true });
+        const turn = () => {
+            slider.value = 1 + 0.3 * Math.abs(Math.sin((i += 1) / 40));
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            if (answers < 2) setTimeout(turn, 30);
+            else window.rested = true;
+        };
+        turn();
+    }""")
+    comes(page, "window.rested")
+    assert "reduced χ²" in page.inner_text("#answer")
+
+
+def glow(page, selector):
+    """Sum up what lies over a picture."""
+    return page.evaluate(
+        "s => { const c = document.querySelector(s + ' .lines'); if (!c.width) return 0; "
+        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.reduce((a, b) => a + b, 0); }",
+        selector,
+    )
+
+
 def test_the_game_is_played_by_keyboard(page, served):
     page.goto(f"{served.url}/guess")
     page.wait_for_selector(".choice")

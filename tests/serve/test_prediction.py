@@ -209,3 +209,34 @@ def test_models_and_how_often_they_were_right(client):
     bins = client.get("/api/reliability").json()["classes"]["vort"]
     assert bins[-1]["low"] > 0.9, "what was called a vortex with nine in ten and more was one"
     assert bins[0]["high"] < 0.1
+
+
+def test_another_machine_may_judge_and_what_it_meets_is_told(client, lenses):
+    from darklens.errors import InputError
+    from darklens.serve.answers import Busy
+    from darklens.serve.judges import judged
+
+    network = client.app.state.judges.get(None)
+    here = client.post("/api/predict", content=npy(lenses[1, 0])).json()["predictions"][0]
+
+    async def far(image):
+        return judged(network.loaded(), [image])[0]
+
+    async def wrong(image):
+        raise InputError("this image cannot be judged: send another")
+
+    async def full(image):
+        raise Busy("all replicas have enough to do: come again in a second")
+
+    try:
+        network.elsewhere = far
+        assert client.post("/api/predict", content=npy(lenses[1, 0])).json()["predictions"][0] == here
+        network.elsewhere = wrong
+        answer = client.post("/api/predict", content=npy(lenses[1, 0]))
+        assert (answer.status_code, answer.json()["error"]) == (400, "this image cannot be judged: send another")
+        network.elsewhere = full
+        assert client.post("/api/predict", content=npy(lenses[1, 0])).status_code == 503
+        network.elsewhere, network.away = far, network.limits.waiting
+        assert client.post("/api/predict", content=npy(lenses[1, 0])).status_code == 503, "as many may wait as here"
+    finally:
+        network.elsewhere, network.away = None, 0

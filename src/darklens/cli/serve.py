@@ -26,8 +26,13 @@ def serve(
     vet: Annotated[Path | None, typer.Option(help="What to vet: candidates, scores, or a campaign of darklens active.")] = None,
     images: Annotated[Path | None, typer.Option(help="Where the images to vet are, by id; if not as the list says.")] = None,
     voters: Annotated[int | None, typer.Option(help="How many people answer about each image; all by default.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Judge on a Ray cluster: auto, or HOST:PORT of its head.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="With --ray: copies of each RUN; by default what its cores allow.")] = None,
 ) -> None:
     """Open the laboratory in the browser: build lenses, classify images, vet candidates; the HTTP API likewise."""
     from darklens import api, console
 
-    api.serve(runs or [], host=host, port=port, token=token, db=db, vet=vet, images=images, voters=voters, log=console.say)
+    api.serve(
+        runs or [], host=host, port=port, token=token, db=db, vet=vet, images=images, voters=voters,
+        ray=ray, replicas=replicas, log=console.say,
+    )  # fmt: skip

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from darklens.serve import game, laboratory, operations, pages, prediction, vetting
+from darklens.serve import explaining, game, laboratory, operations, pages, prediction, vetting
 from darklens.serve.answers import add_answers
+from darklens.serve.explainers import Explainers
 from darklens.serve.judges import Judges
 from darklens.serve.measures import Measures, Measuring
 from darklens.serve.security import Guard
@@ -20,6 +21,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     pages.router,
     laboratory.router,
     prediction.router,
+    explaining.router,
     game.router,
     vetting.router,
     operations.router,
@@ -33,6 +35,7 @@ async def _open(app: FastAPI) -> AsyncIterator[None]:
     yield
     app.state.workshop.close()
     app.state.judges.close()
+    app.state.explainers.close()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -56,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.measures = Measures()
     app.state.workshop = Workshop(settings.limits, app.state.measures)
     app.state.judges = Judges(settings, app.state.measures)
+    app.state.explainers = Explainers(settings.limits, app.state.measures)
     app.state.vetting = vetting.open_room(settings)
     for router in ROUTERS:
         app.include_router(router)

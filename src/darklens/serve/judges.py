@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,6 @@ from darklens.serve.answers import Busy
 from darklens.serve.measures import Measures
 from darklens.serve.settings import Limits, Settings
 from darklens.serve.work import within
-from darklens.train.answers import Answers
 from darklens.train.prediction_file import more_columns
 from darklens.train.predictor import Predictor
 
@@ -42,12 +42,31 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready data."""
-        found = {"predicted": self.predicted, "probabilities": self.probabilities}
+        found: dict[str, Any] = {"predicted": self.predicted, "probabilities": self.probabilities}
         if "set" in self.more:
             found["set"] = [name for name in self.more["set"].split("|") if name]
         if "unusual" in self.more:
             found |= {"unusual": bool(self.more["unusual"]), "unusual_because": self.more["unusual_because"]}
         return found
+
+
+def judged(predictor: Predictor, images: list[np.ndarray]) -> list[Verdict | Exception]:
+    """Judge a batch of checked images; where that fails each alone, so that nobody suffers for another's image."""
+    try:
+        answers = predictor.answers(np.stack(images))
+    except Exception as error:
+        if len(images) > 1:
+            return [verdict for image in images for verdict in judged(predictor, [image])]
+        return [error]
+    more = more_columns(answers, predictor.classes)
+    return [
+        Verdict(
+            predictor.classes[called],
+            dict(zip(predictor.classes, (round(float(v), 6) for v in row), strict=True)),
+            {name: column[i] for name, column in more.items()},
+        )
+        for i, (row, called) in enumerate(zip(answers.probabilities, answers.called, strict=True))
+    ]
 
 
 class Network:
@@ -58,11 +77,17 @@ class Network:
         run: where it lies.
         limits: batch and waiting.
         measures: where to count.
+
+    Attributes:
+        elsewhere: judges a checked image on another machine; None while this one does.
     """
+
+    elsewhere: Callable[[np.ndarray], Awaitable[Verdict]] | None = None
 
     def __init__(self, name: str, run: Run, limits: Limits, measures: Measures) -> None:
         self.name, self.run, self.limits, self.measures = name, run, limits, measures
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"darklens {name}")
+        self.away = 0
         self.waiting: list[tuple[np.ndarray, asyncio.Future[Verdict]]] = []
         self.gathering: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
@@ -121,15 +146,34 @@ class Network:
             Busy: too many are waiting.
             TookTooLong: it took longer than a request may.
         """
-        if len(self.waiting) + len(images) > max(self.limits.waiting, self.limits.images):
+        waiting = len(self.waiting) + self.away
+        if waiting + len(images) > max(self.limits.waiting, self.limits.images):
             self.measures.refused.inc()
-            raise Busy(f"{len(self.waiting)} images wait for {self.name}, and more than its limit may not: come again in a second")
+            raise Busy(f"{waiting} images wait for {self.name}, and more than its limit may not: come again in a second")
+        mine = [self._sent(image) for image in images] if self.elsewhere else self._queued(images)
+        found = await within(asyncio.gather(*mine, return_exceptions=True), self.limits.seconds)
+        if busy := next((one for one in found if isinstance(one, Busy)), None):
+            raise busy  # elsewhere, which says nothing about the image
+        return found  # type: ignore[return-value]
+
+    async def _sent(self, image: np.ndarray) -> Verdict:
+        """Let another machine judge an image; it is under way until it is answered, whether or not somebody waits."""
+        assert self.elsewhere is not None
+        self.away += 1
+        try:
+            verdict = await self.elsewhere(image)
+        finally:
+            self.away -= 1
+        self.measures.images.labels(self.name).inc()
+        return verdict
+
+    def _queued(self, images: list[np.ndarray]) -> list[asyncio.Future[Verdict]]:
         loop = asyncio.get_running_loop()
-        mine = [loop.create_future() for _ in images]
+        mine: list[asyncio.Future[Verdict]] = [loop.create_future() for _ in images]
         self.waiting += list(zip(images, mine, strict=True))
         if self.gathering is None or self.gathering.done():
             self.gathering = asyncio.create_task(self._gather())
-        return await within(asyncio.gather(*mine, return_exceptions=True), self.limits.seconds)  # type: ignore[arg-type]
+        return mine
 
     async def _gather(self) -> None:
         """Take what waits in batches, until nothing does."""
@@ -143,28 +187,10 @@ class Network:
                     future.set_exception(verdict) if isinstance(verdict, Exception) else future.set_result(verdict)
 
     def _judged(self, images: list[np.ndarray]) -> list[Verdict | Exception]:
-        """Judge a batch; where that fails each alone, so that nobody suffers for another's image."""
-        try:
-            answers = self.loaded().answers(np.stack(images))
-        except Exception as error:
-            if len(images) > 1:
-                return [verdict for image in images for verdict in self._judged([image])]
-            return [error]
-        self.measures.images.labels(self.name).inc(len(images))
+        found = judged(self.loaded(), images)
+        self.measures.images.labels(self.name).inc(sum(isinstance(one, Verdict) for one in found))
         self.measures.batches.observe(len(images))
-        return self._verdicts(answers)
-
-    def _verdicts(self, answers: Answers) -> list[Verdict | Exception]:
-        classes = self.loaded().classes
-        more = more_columns(answers, classes)
-        return [
-            Verdict(
-                classes[called],
-                dict(zip(classes, (round(float(v), 6) for v in row), strict=True)),
-                {name: column[i] for name, column in more.items()},
-            )
-            for i, (row, called) in enumerate(zip(answers.probabilities, answers.called, strict=True))
-        ]
+        return found
 
 
 class Judges:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
+from darklens.explain import METHODS
 from darklens.serve.bench.cameras import CAMERAS
 from darklens.serve.bench.parameters import GROUPS, KINDS, Bench, controls
 from darklens.serve.security import COOKIE, session_of
@@ -53,7 +54,7 @@ def _models(request: Request) -> list[dict[str, Any]]:
 def laboratory(request: Request) -> Response:
     """Show the laboratory."""
     bench = {"groups": GROUPS, "kinds": KINDS, "controls": controls(), "cameras": list(CAMERAS.values()), "defaults": Bench()}
-    return page(request, "laboratory.html", models=_models(request), **bench)
+    return page(request, "laboratory.html", models=_models(request), methods=METHODS, **bench)
 
 
 @router.get("/guess")
@@ -65,7 +66,8 @@ def guess(request: Request) -> Response:
 @router.get("/predict")
 def predict(request: Request) -> Response:
     """Show the page for own images."""
-    return page(request, "predict.html", limits=request.app.state.settings.limits, models=_models(request))
+    limits = request.app.state.settings.limits
+    return page(request, "predict.html", limits=limits, models=_models(request), methods=METHODS)
 
 
 @router.get("/interface")

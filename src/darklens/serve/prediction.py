@@ -79,8 +79,8 @@ async def predict(
     """Classify the images of FITS, .npy, .npz or PNG files."""
     network: Network = request.app.state.judges.get(model)
     files = await uploaded(request)
-    options = Options(hdu=_hdu(hdu), bands=bands)
-    records, refused = await workshop(request).run(_opened, request, files, options, network, resize)
+    options = Options(hdu=extension(hdu), bands=bands)
+    records, refused = await workshop(request).run(opened, request, files, options, network, resize)
     verdicts = await network.judge([image for _, image in records]) if records else []
     rows: list[dict[str, Any]] = []
     for (record, _), verdict in zip(records, verdicts, strict=True):
@@ -109,10 +109,10 @@ async def predict(
     return Response(frame(arrays, **answer), media_type=MEDIA_TYPE)
 
 
-def _opened(
+def opened(
     request: Request, files: list[tuple[str, bytes]], options: Options, network: Network, resize: bool
 ) -> tuple[list[tuple[Record, np.ndarray]], list[dict[str, str]]]:
-    """Return images as a network takes them, and what could not be used."""
+    """Return images as a network takes them, and what could not be used, with its reason."""
     limits, judge = request.app.state.settings.limits, network.loaded()
     found: list[tuple[Record, np.ndarray]] = []
     refused = []
@@ -137,7 +137,8 @@ def _in_the_browser(sentence: str) -> str:
     return sentence.replace(", or give --fill 0 to put a value there", "")
 
 
-def _hdu(value: str | None) -> int | str | None:
+def extension(value: str | None) -> int | str | None:
+    """Return an extension as the readers take it."""
     return int(value) if value is not None and value.isdigit() else value
 
 
@@ -199,7 +200,7 @@ async def fit(
     """Fit smooth lenses to the images of FITS, .npy, .npz or PNG files."""
     files = await uploaded(request)
     wish = FitRequest(preset, instrument, lens, {}, pixel_scale, psf_fwhm)
-    content = await workshop(request).run(_fitted, request, files, Options(hdu=_hdu(hdu), bands=bands), wish, maps)
+    content = await workshop(request).run(_fitted, request, files, Options(hdu=extension(hdu), bands=bands), wish, maps)
     return Response(content, media_type=MEDIA_TYPE) if maps else Response(content, media_type="application/json")
 
 
@@ -223,6 +224,11 @@ def _fitted(request: Request, files: list[tuple[str, bytes]], options: Options, 
     for i in range(len(records)):
         arrays |= {f"image/{i}": images[i, 0], f"model/{i}": found.model[i], f"residual/{i}": found.residual[i]}
     return frame(arrays, **answer)
+
+
+def half_width(network: Network) -> float:
+    """Return half the side of what a network is shown, arcsec."""
+    return 0.5 * network.described["shape"][2] * network.described["pixel_scale"]
 
 
 class Question(BaseModel):
@@ -253,5 +259,6 @@ async def classify(request: Request, question: Question) -> Response:
     arrays, fits = await shop.run(_maps, network, [images[0]])
     named = {name.removesuffix("/0"): array for name, array in arrays.items()}
     answer = {"model": network.name, "classes": network.described["classes"], "seen": sentence, "fit": fits[0] if fits else None}
+    answer["half_width"] = half_width(network)
     answer |= {"with": verdicts[0].as_dict(), "without": verdicts[-1].as_dict()}
     return Response(frame(named, **answer), media_type=MEDIA_TYPE)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from darklens.errors import InputError, WorkError
 from darklens.serve.settings import Settings
 
+if TYPE_CHECKING:
+    from darklens.serve.judges import Judges
+
 EXTRA = 'pip install "darklens[serve]"'
 
 
-def run_server(settings: Settings, *, log: Callable[[str], None] = lambda sentence: None) -> None:
+def run_server(
+    settings: Settings,
+    *,
+    log: Callable[[str], None] = lambda sentence: None,
+    share: Callable[[Judges], None] = lambda judges: None,
+) -> None:
     """Serve until interrupted.
 
     Args:
         settings: what to serve, and where.
         log: receives sentences.
+        share: called with the networks before the first request: gives them to other machines.
 
     Raises:
         InputError: FastAPI is not installed, or the port is taken.
@@ -34,6 +44,11 @@ def run_server(settings: Settings, *, log: Callable[[str], None] = lambda senten
         app, log_level="warning", access_log=False, server_header=False, date_header=True, ws_max_size=settings.limits.body_bytes,
         timeout_keep_alive=30, timeout_graceful_shutdown=5, proxy_headers=False,
     )  # fmt: skip
+    try:
+        share(app.state.judges)
+    except BaseException:
+        listening.close()
+        raise
     log(f"serving {', '.join(settings.offered())} at {address_of(settings)} (Ctrl-C stops)")
     try:
         uvicorn.Server(options).run(sockets=[listening])

@@ -91,7 +91,7 @@ class Guard:
         return any(_same(value, session_of(self.settings.token)) for value in _cookies(scope))
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        upload = scope["path"].startswith(UPLOADS)
+        upload = scope["path"] in UPLOADS
         limit = self.settings.limits.upload_bytes if upload else self.settings.limits.body_bytes
         sentence = f"a request to {scope['path'][:80]} may have {limit >> 10:,} KiB: send fewer or smaller files at once"
         declared = _header(scope, b"content-length")

@@ -32,6 +32,8 @@ class Limits:
         batch: images that a network answers at once.
         gather_seconds: how long a request waits for others to share a batch with.
         sockets: live connections of the laboratory.
+        explained: images in one request whose answers are explained; some methods look at each a thousand times.
+        explanations: requests for explanations that may wait; they are made one after the other.
     """
 
     upload_bytes: int = 64 << 20
@@ -45,6 +47,8 @@ class Limits:
     batch: int = 64
     gather_seconds: float = 0.004
     sockets: int = 64
+    explained: int = 4
+    explanations: int = 8
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,28 @@ export function table(name) {
   return made.get(name);
 }
 
+const GLOW = [70, 255, 150]; // a green that no map of an image has
+const FAINTEST = 0.12; // part of the top below which nothing is drawn, so that the image stays to be seen
+
+/** Return a canvas of a map {shape, data}, clear where it is small and green where it is large. */
+export function glow({ shape: [height, width], data }) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d");
+  const picture = context.createImageData(width, height);
+  const [, most] = extremes(data);
+  const [top] = quantiles(data, 0.998);
+  const high = Math.max(top, 0.3 * most, 1e-30);
+  for (let row = 0; row < height; row += 1) {
+    for (let column = 0; column < width; column += 1) {
+      const share = Math.min(data[(height - 1 - row) * width + column] / high, 1);
+      const alpha = Math.max(share - FAINTEST, 0) / (1 - FAINTEST);
+      picture.data.set([...GLOW, 215 * alpha], 4 * (row * width + column));
+    }
+  }
+  context.putImageData(picture, 0, 0);
+  return canvas;
+}
+
 /** Return value -> 0..1 for an image: {low, high} are its ends, `scale` the noise that asinh and log are soft below. */
 export function stretched(kind, low, high, scale) {
   const span = Math.max(high - low, 1e-30);

@@ -1,12 +1,12 @@
 // The laboratory: sliders to a bench, the bench to the server, frames to pictures.
 
 import { PALETTES } from "./colour.js";
-import { starting, unframe } from "./frames.js";
+import { starting } from "./frames.js";
+import { Judge } from "./judge.js";
 import { Live } from "./live.js";
 import { Picture } from "./picture.js";
 import { SCENES, surprise } from "./scenes.js";
-import { askJson, make, notice, post, save } from "./talk.js";
-import { bars, flag } from "./verdict.js";
+import { make, notice, post, save } from "./talk.js";
 
 const $ = (id) => document.getElementById(id);
 const form = $("controls");
@@ -53,17 +53,15 @@ function changed() {
   $("size").closest(".slider").hidden = Boolean(fixed);
   $("image").querySelector(".screen").classList.toggle("movable", ["clump", "vortex"].includes(kind));
   live.ask(bench());
+  judge.changed();
   settled();
 }
 
 let timer = 0;
-/** When nothing has moved for a moment: the link in the address bar, and the network. */
+/** When nothing has moved for a moment: the link in the address bar. */
 function settled() {
   clearTimeout(timer);
-  timer = setTimeout(() => {
-    history.replaceState(null, "", `#${permalink()}`);
-    if ($("auto").checked) classify();
-  }, 450);
+  timer = setTimeout(() => history.replaceState(null, "", `#${permalink()}`), 450);
 }
 
 function permalink() {
@@ -143,42 +141,7 @@ $("source").querySelector(".screen").classList.add("movable");
 
 // ---- the network ----
 
-const reliability = new Map();
-async function reliable(model) {
-  if (!reliability.has(model)) {
-    reliability.set(model, askJson(`/api/reliability?model=${encodeURIComponent(model)}`).then((a) => a.classes).catch(() => null));
-  }
-  return reliability.get(model);
-}
-
-let asking = null;
-const thumbs = { seen: Picture.make("What it saw", { kind: "image" }), residual: Picture.make("Residual", { kind: "difference", unit: "σ", least: 5, limit: 10 }) };
-
-async function classify() {
-  asking?.abort();
-  asking = new AbortController();
-  const mine = asking;
-  const box = $("answer");
-  box.setAttribute("aria-busy", "true");
-  try {
-    const model = $("model").value;
-    const [answer, known] = await Promise.all([post("/api/classify", { bench: bench(), model }, { signal: mine.signal }), reliable(model)]);
-    const { header, arrays } = unframe(await answer.arrayBuffer());
-    if (mine !== asking) return;
-    const built = $("substructure").value !== "none";
-    const drawn = bars(header.with, { reliability: known, other: built ? header.without : null, otherName: "without substructure" });
-    const pair = make("div", { class: "pair" }, thumbs.seen.figure, arrays.residual ? thumbs.residual.figure : null);
-    const parts = [drawn, flag(header.with), pair, make("p", { class: "small soft" }, header.seen + (built ? " Orange marks: the same lens without its substructure." : ""))];
-    box.replaceChildren(...parts.filter(Boolean));
-    thumbs.seen.show(arrays.image);
-    if (arrays.residual) thumbs.residual.show(arrays.residual);
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    box.replaceChildren(make("p", { class: "flag" }, error.message));
-  } finally {
-    if (mine === asking) box.setAttribute("aria-busy", "false");
-  }
-}
+const judge = new Judge(bench, (glow) => pictures.image.heat(glow?.map ?? null, glow?.half, glow?.window));
 
 // ---- wiring ----
 
@@ -186,8 +149,7 @@ for (const name of PALETTES) $("palette").append(make("option", { value: name },
 $("palette").addEventListener("change", () => pictures.image.restyle({ palette: $("palette").value }));
 $("stretch").addEventListener("change", () => pictures.image.restyle({ stretch: $("stretch").value }));
 $("curves").addEventListener("change", lines);
-$("classify").addEventListener("click", classify);
-$("model").addEventListener("change", () => settled());
+$("model").addEventListener("change", () => { judge.changed(); settled(); });
 
 $("scene").append(make("option", { value: "" }, "a lens of your own"), ...SCENES.map(({ title }, i) => make("option", { value: i }, title)));
 $("scene").addEventListener("change", () => {

@@ -1,6 +1,6 @@
 // A picture: a map of numbers as coloured pixels, lines over it, a colour bar under it, and what the pointer is on.
 
-import { brief, extremes, quantiles, stretched, table } from "./colour.js";
+import { brief, extremes, glow, quantiles, stretched, table } from "./colour.js";
 
 export class Picture {
   /**
@@ -31,6 +31,12 @@ export class Picture {
     figure.querySelector("h2").textContent = title;
     figure.querySelector(".screen").setAttribute("aria-label", hint);
     return new Picture(figure, style);
+  }
+
+  /** Give it another title, and another name for those who do not see it. */
+  title(words, hint = words) {
+    this.figure.querySelector("h2").textContent = words;
+    this.screen.setAttribute("aria-label", hint);
   }
 
   /** Show a map {shape: [h, w], data} of a field of half-width `half` arcsec. */
@@ -103,6 +109,16 @@ export class Picture {
     this.drawLines();
   }
 
+  /**
+   * Lay a map of what matters over the pixels; null takes it away.
+   * @param half half-width of its field, arcsec.
+   * @param window row, column, height and width of what the network sees, framed if it is a part.
+   */
+  heat(map, half = this.half, window = null) {
+    this.glow = map && { canvas: glow(map), half, window };
+    this.drawLines();
+  }
+
   drawLines() {
     const ratio = window.devicePixelRatio || 1;
     const size = Math.round(this.screen.clientWidth * ratio);
@@ -113,6 +129,7 @@ export class Picture {
 
   paintLines(context, size, ratio) {
     context.clearRect(0, 0, size, size);
+    if (this.glow) this.paintGlow(context, size, ratio);
     const at = (x, y) => [((x / this.half + 1) / 2) * size, ((1 - y / this.half) / 2) * size];
     for (const { points, colour, width = 1.5 } of this.curves) {
       context.beginPath();
@@ -128,6 +145,19 @@ export class Picture {
       context.stroke();
       context.setLineDash([]);
     }
+  }
+
+  paintGlow(context, size, ratio) {
+    const { canvas, half, window } = this.glow;
+    const side = (half / this.half) * size;
+    const corner = (size - side) / 2;
+    context.drawImage(canvas, corner, corner, side, side);
+    if (!window || window[3] >= canvas.width) return;
+    const [row, column, height, width] = window.map((pixels) => (pixels / canvas.width) * side);
+    context.setLineDash([2 * ratio, 4 * ratio]);
+    Object.assign(context, { strokeStyle: "#ffffff88", lineWidth: ratio });
+    context.strokeRect(corner + column, corner + side - row - height, width, height);
+    context.setLineDash([]);
   }
 
   /** Arcsec under a pointer. */

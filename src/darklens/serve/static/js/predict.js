@@ -4,11 +4,11 @@ import { brief } from "./colour.js";
 import { unframe } from "./frames.js";
 import { Picture } from "./picture.js";
 import { ask, askJson, make, notice, save } from "./talk.js";
-import { bars, flag } from "./verdict.js";
+import { bars, fitted, flag, reliable } from "./verdict.js";
+import { why } from "./why.js";
 
 const $ = (id) => document.getElementById(id);
 const rows = []; // what has been answered, for the CSV
-const reliability = new Map();
 let models = [];
 let atWork = 0;
 
@@ -22,13 +22,6 @@ function about() {
   $("about").textContent = `${m.classes.join(" / ")}; ${bands > 1 ? `${bands} bands of ` : ""}${height}×${width} pixels${m.pixel_scale ? ` of ${m.pixel_scale}″` : ""}.${accuracy}`;
 }
 
-function reliable(model) {
-  if (!reliability.has(model)) {
-    reliability.set(model, askJson(`/api/reliability?model=${encodeURIComponent(model)}`).then((a) => a.classes).catch(() => null));
-  }
-  return reliability.get(model);
-}
-
 /** Send files, a few at a time, and show what comes back. */
 async function judge(files) {
   if (!files.length) return;
@@ -39,10 +32,11 @@ async function judge(files) {
   const known = await reliable(model);
   for (let i = 0; i < files.length; i += 16) {
     const form = new FormData();
-    for (const file of files.slice(i, i + 16)) form.append("files", file, file.name);
+    const part = files.slice(i, i + 16);
+    for (const file of part) form.append("files", file, file.name);
     try {
       const { header, arrays } = unframe(await (await ask(`/api/predict?${options}`, { method: "POST", body: form })).arrayBuffer());
-      header.predictions.forEach((row, k) => show(row, k, arrays, header, known));
+      header.predictions.forEach((row, k) => show(row, k, arrays, header, known, explained(row, part, options)));
       header.refused.forEach(({ name, error }) => refuse(name, error));
     } catch (error) {
       refuse(files.slice(i, i + 16).map((f) => f.name).join(", "), error.message);
@@ -69,7 +63,18 @@ function refuse(name, sentence) {
   listed(make("li", { class: "card one refused", role: "alert" }, make("header", {}, make("h3", {}, name)), make("p", {}, sentence)));
 }
 
-function show(row, k, arrays, header, known) {
+/** Ask where the network looked in one of the images that were sent together. */
+const explained = (row, files, options) => async (method, target) => {
+  const form = new FormData();
+  const mine = files.filter((f) => f.name === row.file); // the server changes names that are odd: all go again then
+  for (const file of mine.length ? mine : files) form.append("files", file, file.name);
+  const asked = new URLSearchParams({ ...Object.fromEntries(options), method, target, image: row.name });
+  asked.delete("maps");
+  const { header, arrays } = unframe(await (await ask(`/api/explain?${asked}`, { method: "POST", body: form })).arrayBuffer());
+  return { image: arrays["image/0"], map: arrays["map/0"], window: header.explanations[0].window };
+};
+
+function show(row, k, arrays, header, known, looks) {
   rows.push({ ...row, model: header.model, classes: header.classes });
   const called = make("span", { class: "called" }, row.predicted);
   const set = row.set && row.set.length !== 1 ? make("span", { class: "soft small" }, row.set.length ? `cannot tell ${row.set.join(" from ")}` : "fits no class well") : null;
@@ -84,16 +89,16 @@ function show(row, k, arrays, header, known) {
     maps.append(picture.figure);
     drawn.push([picture, map]);
   }
-  const one = make("li", { class: "card one" }, make("header", {}, make("h3", {}, row.name), called, set, make("span", { class: "soft small" }, header.model)), left, maps, fitted(row.fit));
+  const asking = why({ name: row.name, classes: header.classes, predicted: row.predicted }, maps, looks);
+  const one = make("li", { class: "card one" }, make("header", {}, make("h3", {}, row.name), called, set, make("span", { class: "soft small" }, header.model)), left, make("div", {}, maps, asking), lens(row.fit));
   listed(one);
   for (const [picture, map] of drawn) picture.show(map, 1);
 }
 
-function fitted(fit) {
+function lens(fit) {
   if (!fit) return null;
   const body = Object.entries(fit.parameters).map(([name, { value, error }]) => make("tr", {}, make("td", {}, name), make("td", {}, brief(value)), make("td", {}, `± ${brief(error)}`)));
-  const words = `The smooth lens: reduced χ² ${fit.chi2.toFixed(3)}${fit.converged ? "" : ", not converged"}`;
-  return make("details", {}, make("summary", {}, words), make("table", {}, make("tbody", {}, ...body)));
+  return make("details", {}, make("summary", {}, fitted(fit)), make("table", {}, make("tbody", {}, ...body)));
 }
 
 /** The table of `darklens predict`, one for each network that was asked. */

@@ -1,8 +1,21 @@
 // What a network says, drawn: a bar for each class, how often such a probability came true, a flag for what is unusual.
 
-import { make } from "./talk.js";
+import { askJson, make } from "./talk.js";
 
 const percent = (p) => (p > 0.995 && p < 1 ? `${(100 * p).toFixed(2)}%` : p < 0.005 && p > 0 ? `${(100 * p).toFixed(2)}%` : `${(100 * p).toFixed(1)}%`);
+
+const known = new Map();
+
+/** Resolve to how often each class of a network came true, asked once; to null where it is not known. */
+export function reliable(model) {
+  if (!known.has(model)) {
+    known.set(model, askJson(`/api/reliability?model=${encodeURIComponent(model)}`).then((a) => a.classes).catch(() => null));
+  }
+  return known.get(model);
+}
+
+/** What is said of a smooth fit in a line. */
+export const fitted = (fit) => `The smooth lens: reduced χ² ${fit.chi2.toFixed(3)}${fit.converged ? "" : ", not converged"}`;
 
 /**
  * Return the bars.
