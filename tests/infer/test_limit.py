@@ -110,6 +110,19 @@ def test_what_is_done_is_kept(estimate, monkeypatch):
         bayes_limit("model-iii-noisy", n=6, seed=3, effort=FEW, partial=path)
 
 
+@pytest.mark.parametrize("nothing", [None, float("nan"), float("-inf")])
+def test_a_class_whose_chains_found_nothing_is_excluded(estimate, monkeypatch, tmp_path, nothing):
+    content = json.loads(estimate[1].read_text())
+    content["rows"]["0"] |= {"lower": [-1000.0, nothing, nothing], "effective": [4.0, nothing, nothing]}
+    content["rows"]["1"] |= {"lower": [nothing] * 3}
+    monkeypatch.setattr("darklens.infer.limit.anneal", None)
+    monkeypatch.setattr("darklens.infer.limit.read_json", lambda path: content)
+    (tmp_path / "partial.json").touch()
+    found = bayes_limit("model-iii-noisy", n=6, seed=2, effort=FEW, partial=tmp_path / "partial.json")
+    assert np.isfinite([found["achieved"][name]["value"] for name in ("accuracy", "auc_macro")]).all()
+    assert np.isfinite(list(found["effective_samples"].values())).all()
+
+
 def test_a_budget_ends_after_a_batch(monkeypatch):
     monkeypatch.setattr("darklens.infer.limit.BATCH", 3)
     found = bayes_limit("subhalos", n=12, budget=0.0)

@@ -218,9 +218,16 @@ def _as_rows(labels: np.ndarray, oracle: Tensor, rest: dict[str, np.ndarray], **
     return [{name: values[i].tolist() for name, values in columns.items()} for i in range(len(labels))]
 
 
+def _evidence(rows: list[dict[str, Any]], name: str) -> np.ndarray:
+    """Return a column of ln Z; minus infinity where no chain began inside the prior, which a file of rows holds as null."""
+    found = np.array([row[name] for row in rows], float)
+    return np.nan_to_num(found, nan=-np.inf, neginf=-np.inf)
+
+
 def _posterior(log_evidence: np.ndarray) -> np.ndarray:
-    """Return class probabilities for equally frequent classes."""
-    p = np.exp(log_evidence - log_evidence.max(1, keepdims=True))
+    """Return class probabilities for equally frequent classes; where no class has any evidence, all are as probable."""
+    highest = log_evidence.max(1, keepdims=True)
+    p = np.where(np.isneginf(highest), 1.0, np.exp(log_evidence - np.where(np.isneginf(highest), 0.0, highest)))
     return p / p.sum(1, keepdims=True)
 
 
@@ -241,7 +248,7 @@ def _summary(preset: Preset, rows: list[dict[str, Any]], sampled: bool, seed: in
         below = [content["reference"]] if with_reference else []
         method = "bracket only: trained run below, oracle above (the number of haloes varies, so that classes cannot be sampled)"
         return content | _between(below, content["oracle"]) | {"method": method, "estimate_error": None, "effective_samples": None}
-    lower, upper = (np.array([row[name] for row in rows]) for name in ("lower", "upper"))
+    lower, upper = _evidence(rows, "lower"), _evidence(rows, "upper")
     index = np.arange(len(rows)), labels
     best = lower.copy()
     best[index] = np.maximum(lower[index], upper)
@@ -251,7 +258,7 @@ def _summary(preset: Preset, rows: list[dict[str, Any]], sampled: bool, seed: in
     content["estimate_error"] |= {
         "log_evidence": {name: float(np.median(gaps[labels == k])) for k, name in enumerate(preset.classes) if (labels == k).any()}
     }
-    effective = np.median(np.array([row["effective"] for row in rows]), 0)
+    effective = np.nanmedian(np.array([row["effective"] for row in rows], float), 0)
     content["effective_samples"] = dict(zip(preset.classes, effective.tolist(), strict=True))
     how = "annealed sequential Monte Carlo on the exact renderer, bounded from both sides"
     middle = "" if content["accuracy"]["value"] is not None else "; too far apart for more than a bracket: give more --steps"
