@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from darklens import cli
+from darklens import __version__, cli
 from darklens.api import open_run, train
 from darklens.data import Table
 from darklens.simulate import simulate
@@ -64,6 +64,7 @@ def tree(tmp_path_factory):
 
 
 def test_help_is_quick_and_lists_every_command():
+    assert outside("--version").stdout == f"darklens {__version__}\n"
     text = outside("--help").stdout
     for command in ("demo", "list", "simulate", "import", "inspect", "train", "evaluate", "predict", "compare", "report", "doctor"):
         assert command in text
