@@ -117,9 +117,10 @@ function enter(id, answer) {
 /** Take over what the server has of this person, but for what it does not know yet. */
 async function refresh() {
   if (!state.who) return;
-  const who = state.who;
+  const who = state.who, arrived = outbox.arrived;
   const found = await askJson(`/api/vet/state?${new URLSearchParams({ who })}`);
   if (who !== state.who) return;
+  if (arrived !== outbox.arrived) return void await refresh(); // it was asked before the server had a decision that is no longer waiting
   state.people = found.people;
   state.mine = new Map(Object.entries(found.mine));
   for (const { id } of about.images) {

@@ -16,6 +16,7 @@ export class Outbox {
     this.prefix = `darklens-vet:${room}:`;
     this.page = random();
     this.count = 0;
+    this.arrived = 0; // decisions that the server has taken: what it said before that is out of date
     this.tell = tell;
     this.waiting = new Map();
     this.state = "saved";
@@ -110,6 +111,7 @@ export class Outbox {
   }
 
   forget(key) {
+    this.arrived++;
     this.waiting.delete(key);
     localStorage.removeItem(this.prefix + key);
   }
