@@ -17,6 +17,7 @@ from darklens.errors import InputError
 BANDS_AT_MOST = 10
 """The longest leading axis that is taken for bands; a longer one is taken for a stack of images."""
 
+MEND = "mend them, leave the file out, or put a value there with darklens import --fill 0"
 MISSING_AT_MOST = 0.5
 """Share of a band's pixels that may be filled; an image that lacks more is refused."""
 
@@ -107,12 +108,11 @@ def as_image(
 
 def _filled(image: np.ndarray, present: np.ndarray, what: str, fill: float | str | None) -> np.ndarray:
     if fill == "refuse":
-        raise InputError(f"{what}: mend them, leave the file out, or give --fill 0 to put a value there")
+        raise InputError(f"{what}: {MEND}")
     if fill not in (None, "border"):
         return np.where(present, image, np.float32(fill))
     if (1 - present.mean(axis=(1, 2)) > MISSING_AT_MOST).any():
-        remedy = "mend them, leave the file out, or give --fill 0 to put a value there"
-        raise InputError(f"{what}: over {MISSING_AT_MOST:.0%} of a band, so {remedy}")
+        raise InputError(f"{what}: over {MISSING_AT_MOST:.0%} of a band, so {MEND}")
     levels = [border_level(band, there) for band, there in zip(image, present, strict=True)]
     return np.where(present, image, np.array(levels, np.float32)[:, None, None])
 

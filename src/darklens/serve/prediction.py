@@ -134,7 +134,7 @@ def _in_the_browser(sentence: str) -> str:
     """Return a sentence of the command line with its options as the API has them."""
     for option in ("resize", "bands", "hdu", "instrument", "preset", "psf-fwhm", "key"):
         sentence = sentence.replace(f"--{option}", option.replace("-", "_"))
-    return sentence.replace(", or give --fill 0 to put a value there", "")
+    return sentence
 
 
 def extension(value: str | None) -> int | str | None:
