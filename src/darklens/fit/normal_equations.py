@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,16 @@ def _reference(
     return Normal(*(None if values[0] is None else np.concatenate(values) for values in join))
 
 
+def smooth_image(parameters: torch.Tensor, model: LensModel, shape: tuple[int, int], pixel_scale: float, psf: PSF) -> torch.Tensor:
+    """Return what smooth lenses look like without noise, `(B, H, W)` flux a pixel, of parameters `(B, len(PARAMETERS))`."""
+    x, y = pixel_grid(shape, pixel_scale, psf.margin(pixel_scale), parameters.dtype, parameters.device)
+    masses, source, lens_light, sky = profiles(parameters)
+    beta = trace(masses, x, y)
+    light = sum(s.intensity(*beta) for s in source)
+    light = light + sum(s.intensity(x, y) for s in lens_light) if model.lens_light else light
+    return psf.convolve(light * pixel_scale**2, pixel_scale) + sky[:, None, None]
+
+
 def _reference_chunk(
     images: Images,
     model: LensModel,
@@ -201,15 +212,7 @@ def _reference_chunk(
 
     data, v0, v1 = tensor(images.data[which]), tensor(images.v0[which]), tensor(images.v1[which])[:, None, None]
     p = tensor(parameters)
-    margin = images.psf.margin(images.pixel_scale)
-    x, y = pixel_grid(data.shape[1:], images.pixel_scale, margin, dtype, p.device)
-
-    def image(values: torch.Tensor) -> torch.Tensor:
-        masses, source, lens_light, sky = profiles(values)
-        beta = trace(masses, x, y)
-        light = sum(s.intensity(*beta) for s in source)
-        light = light + sum(s.intensity(x, y) for s in lens_light) if model.lens_light else light
-        return images.psf.convolve(light * images.pixel_scale**2, images.pixel_scale) + sky[:, None, None]
+    image = partial(smooth_image, model=model, shape=data.shape[1:], pixel_scale=images.pixel_scale, psf=images.psf)
 
     columns = []
     for k in model.free_index:  # forward mode: one pass a parameter, for all images

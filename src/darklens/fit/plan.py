@@ -9,17 +9,21 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from darklens.errors import InputError
 from darklens.fit.evidence import evidence
 from darklens.fit.lens_model import LensModel
 from darklens.fit.noise import Estimated, Floor, Linear, Noise, NoiseMap, SkyCounts, counts_per_unit
+from darklens.fit.normal_equations import smooth_image
 from darklens.fit.smooth import Effort, SmoothFit, fit_images
 from darklens.simulate import CommonTest, DeepLenseSim, GaussianPSF, Instrument, Preset, TabulatedPSF
 from darklens.simulate import preset as find_preset
 from darklens.simulate.noise import DeepLenseSimCounts, Exposure, SkyCountsMinMax
 from darklens.simulate.psf import PSF
 
+AT_ONCE = 64
+"""Smooth lenses rendered together."""
 NOISES: dict[str, type[Noise]] = {"sky-counts": SkyCounts, "linear": Linear, "floor": Floor, "estimated": Estimated}
 
 
@@ -72,6 +76,19 @@ class Plan:
             device=device,
             progress=progress,
         )
+
+    def render(self, parameters: np.ndarray, shape: tuple[int, int], device: str | torch.device = "cpu") -> np.ndarray:
+        """Return the smooth lenses of parameters `(N, len(PARAMETERS))`, without noise, as `(N, H, W)` float32.
+
+        Args:
+            parameters: in the order of `darklens.fit.lens_model.PARAMETERS`.
+            shape: `(H, W)`.
+            device: where PyTorch computes.
+        """
+        values = torch.as_tensor(parameters, dtype=torch.float32, device=device)
+        with torch.inference_mode():
+            parts = [smooth_image(some, self.model, shape, self.pixel_scale, self.psf).cpu() for some in values.split(AT_ONCE)]
+        return torch.cat(parts).numpy()
 
     def evidence(self, images: np.ndarray, fit: SmoothFit, *, crop: int | None = None, bin: int = 1) -> np.ndarray:
         """Return maps of what a fit says about substructure, `(N, 5, h, w)`; see `darklens.fit.evidence`.

@@ -107,6 +107,11 @@ def evidence_table(
     return Table.open(out)
 
 
+def fitted_parameters(fits: Table, plan: Plan, rows: np.ndarray) -> np.ndarray:
+    """Return every parameter of the smooth lenses of rows of a table of fits, `(n, len(PARAMETERS))` float64."""
+    return _fit_of({name: fits.column(name)[rows] for name in fits.columns if name.startswith("fit_")}, plan).parameters
+
+
 def _fit_of(columns: dict[str, np.ndarray], plan: Plan) -> SmoothFit:
     """Return what `evidence` needs of a fit: its parameters."""
     count = len(columns["fit_chi2"])

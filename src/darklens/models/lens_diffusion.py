@@ -20,7 +20,7 @@ GROUPS = 8
 
 
 class LensDiffusion(nn.Module):
-    """Noisy images (B, bands, H, W), times (B,) and conditions (B, n) to what a sampler needs, of the shape of the images.
+    """Noisy images (B, bands + context, H, W), times (B,) and conditions (B, n) to what a sampler needs, (B, bands, H, W).
 
     What the output means (noise, velocity, flow) is the process's business: the network is the same for each.
 
@@ -28,6 +28,7 @@ class LensDiffusion(nn.Module):
         bands: number of bands.
         classes: of which an image has one; 0 or 1 for none to tell apart.
         size: height and width.
+        context: further planes behind the bands of an image that are seen and not made, such as the smooth lens it belongs to.
         parameters: further numbers that an image is conditioned on. Conditions are the classes, one number each, and then these;
             NaN where nothing is said.
         widths: channels of the levels, the first at half the size, each of the others at half of the one before; multiples of 8.
@@ -47,6 +48,7 @@ class LensDiffusion(nn.Module):
         classes: int = 1,
         size: int | tuple[int, int] = 64,
         *,
+        context: int = 0,
         parameters: int = 0,
         widths: tuple[int, ...] = (32, 64, 96),
         blocks: int = 1,
@@ -55,14 +57,14 @@ class LensDiffusion(nn.Module):
         super().__init__()
         if not widths or min(widths) < GROUPS or any(width % GROUPS for width in widths):
             raise InputError(f"widths {tuple(widths)}: give multiples of {GROUPS}, one a level")
-        self.bands, self.size = bands, check_size(size, minimum=16)
+        self.bands, self.size = bands + context, check_size(size, minimum=16)
         check_levels(self.size, len(widths))
         self.conditions = (classes if classes > 1 else 0) + parameters
         self.embedding = embedding
         self.time = nn.Sequential(nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.said = _telling(self.conditions, embedding) if self.conditions else None
         self.register_buffer("place", _places(self.size), persistent=False)
-        self.first = nn.Conv2d(4 * bands + len(self.place), widths[0], 3, padding=1)
+        self.first = nn.Conv2d(4 * self.bands + len(self.place), widths[0], 3, padding=1)
         self._levels(widths, blocks)
         self.norm = nn.GroupNorm(GROUPS, widths[0])
         self.last = _silenced(nn.Conv2d(widths[0], 4 * bands, 3, padding=1))

@@ -16,6 +16,9 @@ class GenerationConfig(Strict):
     """What is mixed and predicted, as `darklens.train.generation.process` says; `noise` is as published."""
     intensity: Literal["root", "asinh", "linear", "range"] = "root"
     """Invertible map of the pixel values, stored in the run: `root` makes the noise even, `range` is as published."""
+    smooth_lens: bool = False
+    """Draw the parameters of a smooth lens, render it, and let the network make what it leaves over, in units of the noise: physics
+    first. The images' noise has to be known, and `intensity` is then how the network sees the smooth lens."""
     conditions: list[str] = Field(default_factory=lambda: ["theta_E", "f_sub"])
     """Truth columns that the network is told beside the class; those that do not vary are left out."""
     classes: bool = True

@@ -115,16 +115,18 @@ class Model:
     def pull_of_positions(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return gradient `(p,)` and Gauss-Newton matrix `(p, p)` of half the positions' chi^2; zeros without positions.
 
-        Central differences of the whitened offsets, all parameters in one batch: the source positions, solved for, and the
-        magnifications change with them.
+        Central differences of the whitened offsets, all parameters of the mass in one batch: the source positions, solved for, and
+        the magnifications change with them, and with nothing else.
         """
-        count = len(self.names)
+        count, own = len(self.names), [self.names.index(name) for name in self.macro.names]
+        pull, stiffness = np.zeros(count), np.zeros((count, count))
         if self.positions is None:
-            return np.zeros(count), np.zeros((count, count))
-        move = STEP * np.eye(count)
-        after, before = self._offsets(np.concatenate([eta + move, eta - move])).numpy().reshape(2, count, -1)
+            return pull, stiffness
+        move = STEP * np.eye(count)[own]
+        after, before = self._offsets(np.concatenate([eta + move, eta - move])).numpy().reshape(2, len(own), -1)
         slope = (after - before) / (2 * STEP)
-        return slope @ self._offsets(eta).numpy(), slope @ slope.T
+        pull[own], stiffness[np.ix_(own, own)] = slope @ self._offsets(eta).numpy(), slope @ slope.T
+        return pull, stiffness
 
     def derivatives(self, eta: np.ndarray, solution: Solution, log_det: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return how the blurred model and half of ln|A| change with each parameter.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from torch import nn
 from darklens.data import Table
 from darklens.errors import InputError
 from darklens.fit import Plan
+from darklens.fit.noise import Linear
 from darklens.fit.request import Request
+from darklens.fit.table import fit_table, fitted_parameters
 from darklens.models import architecture
 from darklens.recipes.experiments.base import Log, Progress, common
 from darklens.recipes.schema import SPLITS, Recipe
@@ -28,10 +32,14 @@ from darklens.train.generation.generator import Generator, build_generator, save
 from darklens.train.generation.image_set import ConditionedImages
 from darklens.train.generation.intensity import Intensity
 from darklens.train.generation.process import Process
+from darklens.train.generation.smooth_lenses import Backdrop, SmoothLenses
 from darklens.train.generation.task import Generation
 from darklens.train.loop import Training
 from darklens.train.preprocess import prepare as prepared
 
+SOFTENING = 3.0
+"""What a smooth lens leaves over is seen as asinh(residual / this), in units of the noise: noise stays as it is, a failed fit gets
+small."""
 GEOMETRY = ("dihedral", "rotate90", "flip")
 """Augmentations that leave an image what it is; of the others a generator would learn that images are like that."""
 
@@ -46,10 +54,14 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Split
     settings = recipe.generation or GenerationConfig()
     parts = tables(recipe, folder, log, progress)
     sets = {name: ConditionedImages.from_table(table, rows) for name, (table, rows) in parts.items()}
+    first = parts["train"][0]
+    plan = _plan(recipe, first, log)
+    if settings.smooth_lens:
+        _check_smooth(recipe, plan)
+        sets = {name: _with_smooth(images, *parts[name], plan, name, log, progress) for name, images in sets.items()}
     sets["train"], removed = without_copies(sets)
     if removed:
         log(f"{removed} training images are copies of validation or test images and were left out")
-    first = parts["train"][0]
     units = first.manifest.get("units") or {}
     classes = sets["train"].classes if settings.classes else ()
     conditions = Conditions.measured(classes, sets["train"].truth, settings.conditions, units)
@@ -57,11 +69,8 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Split
     if missing:
         log(f"not conditioned on {', '.join(missing)}: the training images do not say it, or it is the same in all")
     _check_network(recipe, conditions)
-    plan = _plan(recipe, first, log)
-    some = torch.from_numpy(np.ascontiguousarray(sets["train"].images[:: max(1, len(sets["train"]) // 2048)]))
-    seen = prepared(some, recipe.preprocess).numpy()
-    intensity = Intensity.measured(settings.intensity, seen, _variance(plan, seen))
-    task = Generation(Process(settings.process), intensity, conditions, settings.dropout)
+    intensity, backdrop = _intensity(recipe, settings, sets["train"], plan)
+    task = Generation(Process(settings.process), intensity, conditions, settings.dropout, backdrop)
     sets = {name: images.with_conditions(conditions) for name, images in sets.items()}
     card = data_card(recipe.data, first, {name: (parts[name][0], sets[name]) for name in SPLITS}, removed)
     return Splits(task, sets["train"], sets["validation"], sets["test"], card, plan)
@@ -103,6 +112,45 @@ def _plan(recipe: Recipe, table: Table, log: Log) -> Plan | None:
         return None
 
 
+def _check_smooth(recipe: Recipe, plan: Plan | None) -> None:
+    """Refuse images around whose smooth lenses nothing can be made."""
+    remedy = "set generation.smooth_lens=false, or give fit.instrument or fit.preset"
+    if plan is None or recipe.preprocess.crop:
+        raise InputError(f"generation.smooth_lens fits a smooth lens to whole images of one band, and these cannot be: {remedy}")
+    if not isinstance(plan.noise, Linear):
+        raise InputError(
+            f"generation.smooth_lens needs noise that is the same for all images, and this is {type(plan.noise).__name__}: {remedy}"
+        )
+    for one in recipe.single():
+        if "context" not in inspect.signature(architecture(one.model.name)).parameters:
+            raise InputError(f"model {one.model.name!r} cannot see a smooth lens: set generation.smooth_lens=false")
+
+
+def _with_smooth(
+    images: ConditionedImages, table: Table, rows: np.ndarray, plan: Plan, name: str, log: Log, progress: Progress
+) -> ConditionedImages:
+    """Return a set with the smooth lenses of its images, fitted once a table."""
+    fits = fit_table(table, plan, progress=lambda done, total: progress(f"fitting smooth lenses, {name}", done, total))
+    lenses, found = fitted_parameters(fits, plan, rows), fits.column("fit_converged")[rows] > 0
+    log(f"{name}: {len(rows)} smooth lenses fitted ({plan.model.name}), {int((~found).sum())} did not converge")
+    smooth = plan.render(lenses, images.shape[1:])[:, None]
+    return replace(images, smooth=smooth, lenses=np.where(found[:, None], lenses, np.nan))
+
+
+def _intensity(
+    recipe: Recipe, settings: GenerationConfig, images: ConditionedImages, plan: Plan | None
+) -> tuple[Intensity, Backdrop | None]:
+    """Return the map of what the network makes, and what it sees of smooth lenses, both measured on training images."""
+    some = images.take(np.arange(0, len(images), max(1, len(images) // 2048)))
+    seen = prepared(torch.from_numpy(some.images), recipe.preprocess).numpy()
+    variance = _variance(plan, seen)
+    if some.smooth is None:
+        return Intensity.measured(settings.intensity, seen, variance), None
+    backdrop = Backdrop(*variance, Intensity.measured(settings.intensity, some.smooth, variance))
+    residual = backdrop.residual(torch.from_numpy(some.images), torch.from_numpy(some.smooth)).numpy()
+    return Intensity.measured("asinh", residual, (SOFTENING**2, 0.0), noise=1.0), backdrop
+
+
 def _variance(plan: Plan | None, images: np.ndarray) -> tuple[float, float] | None:
     """Return `v0` and `v1` of the noise of typical images, None where nobody knows them."""
     if plan is None:
@@ -121,6 +169,7 @@ def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
             "generation": (recipe.generation or GenerationConfig()).model_dump(),
             "preset": splits.card["preset"],
         }
+        | ({"backdrop": splits.task.backdrop.as_dict()} if splits.task.backdrop else {})
         | ({"fit": splits.plan.as_dict()} if splits.plan else {})
     )
 
@@ -132,7 +181,8 @@ def build(described: dict[str, Any], splits: Splits) -> nn.Module:
 
 def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], None]) -> None:
     """Generate as many images as shall be judged, and measure them beside real ones."""
-    save_told(run, splits.train.told)
+    density = partial(SmoothLenses.measured, splits.plan, splits.task.conditions) if splits.task.backdrop else None
+    save_told(run, splits.train, density)
     generator = Generator(run, training.fabric.device.type)
     sets = splits.train, splits.validation, splits.test
     evaluate_generator(generator, *sets, splits.plan, splits.card, log=log, progress=training.progress)

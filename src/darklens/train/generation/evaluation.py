@@ -96,8 +96,9 @@ def _some(images: ConditionedImages, n: int) -> ConditionedImages:
 
 def _even(images: np.ndarray, generator: Generator) -> np.ndarray:
     """Return the first band `(n, H, W)`, mapped, in units of the sky's noise, where it has any."""
-    mapped = generator.intensity.forward(torch.from_numpy(images[:, 0])).numpy()
-    return mapped / (generator.intensity.noise or 1.0)
+    intensity = generator.intensity if generator.backdrop is None else generator.backdrop.intensity
+    mapped = intensity.forward(torch.from_numpy(images[:, 0])).numpy()
+    return mapped / (intensity.noise or 1.0)
 
 
 def _seen(images: ConditionedImages, settings: Preprocess) -> np.ndarray:

@@ -12,15 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from darklens.errors import InputError
+from darklens.fit import Plan
 from darklens.models import build
 from darklens.runs import TOLD, Run
 from darklens.train.checkpoint import load_weights, save_weights
 from darklens.train.config import Preprocess
 from darklens.train.config_generation import GenerationConfig
 from darklens.train.generation.conditions import CLASS, Conditions
+from darklens.train.generation.image_set import ConditionedImages
 from darklens.train.generation.intensity import Intensity
 from darklens.train.generation.process import Process
 from darklens.train.generation.samplers import guided, sample, slerp
+from darklens.train.generation.smooth_lenses import Backdrop, SmoothLenses
 from darklens.train.predictor import resolve_device
 from darklens.train.preprocess import network_shape
 from darklens.train.seeds import seed_at
@@ -83,7 +86,12 @@ class Generator:
         self.device = resolve_device(device)
         self.network = build_generator(described).to(self.device)
         self._load(run)
-        self.known = load_weights(run.path / TOLD)["told"].numpy() if (run.path / TOLD).is_file() else np.zeros((1, 0), np.float32)
+        kept = load_weights(run.path / TOLD) if (run.path / TOLD).is_file() else {}
+        self.known = kept["told"].numpy() if kept else np.zeros((1, 0), np.float32)
+        self.backdrop, self.lenses = None, None
+        if "backdrop" in described:
+            self.backdrop = Backdrop.from_dict(described["backdrop"])
+            self.lenses = SmoothLenses.from_tensors(Plan.from_dict(described["fit"]), self.conditions, kept)
 
     def _load(self, run: Run) -> None:
         state, wanted = load_weights(run.weights), self.network.state_dict()
@@ -128,7 +136,9 @@ class Generator:
             raise InputError(f"--n {count} images cannot be made: give at least 1")
         rows = self.rows_for(asked or {})
         told = rows[[seed_at(seed, i, 9) % len(rows) for i in range(first, first + count)]]
-        images = self.images(told, self.noise(count, seed, first), seed=seed_at(seed, first), progress=progress, **how)
+        scores = None if self.lenses is None else self.lenses.draw(told, seed, first)
+        noise = self.noise(count, seed, first)
+        images = self.images(told, noise, seed=seed_at(seed, first), scores=scores, progress=progress, **how)
         return Generated(images, told, *self.named(told))
 
     def noise(self, count: int, seed: int, first: int = 0) -> Tensor:
@@ -142,23 +152,29 @@ class Generator:
         noise: Tensor,
         *,
         seed: int = 0,
+        scores: np.ndarray | None = None,
         sampler: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         progress: Progress = lambda done, total: None,
     ) -> np.ndarray:
-        """Return images `(n, bands, h, w)` float32 in physical units that begin as this noise and are told this."""
+        """Return images `(n, bands, h, w)` float32 in physical units that begin as this noise and are told this.
+
+        A run with smooth lenses draws one for each from the seed, or takes those with these normal scores.
+        """
         settings = self.settings
         weight = settings.guidance if guidance is None else guidance
         if weight < 0:
             raise InputError(f"guidance {weight:g} is negative: give 1 for what was asked, and more to ask with emphasis")
         smallest = min(0.02, max(0.001, SHARE_OF_NOISE * self.intensity.noise))
+        smooth = self._smooth(told, seed, scores)
         made = []
         for first in range(0, len(noise), BATCH):
             part = noise[first : first + BATCH].to(self.device)
             telling = torch.from_numpy(told[first : first + BATCH]).to(self.device)
+            behind = smooth[first : first + BATCH].to(self.device)
             found = sample(
-                guided(self.network, telling, weight if self.conditions.size else 1.0),
+                guided(self._seeing(behind), telling, weight if self.conditions.size else 1.0),
                 self.process,
                 part,
                 sampler=sampler or settings.sampler,
@@ -167,8 +183,25 @@ class Generator:
                 generator=torch.Generator().manual_seed(seed_at(seed, first, 8)),
                 progress=partial(_advance, progress, first, len(part), len(noise)),
             )
-            made.append(self.intensity.inverse(found).cpu().numpy())
+            found = self.intensity.inverse(found)
+            made.append((found if self.backdrop is None else self.backdrop.image(found, behind)).cpu().numpy())
         return np.concatenate(made)
+
+    def _smooth(self, told: np.ndarray, seed: int, scores: np.ndarray | None) -> Tensor:
+        """Return the smooth lenses `(n, 1, h, w)` that images are made around, without a plane if there are none."""
+        if self.lenses is None:
+            return torch.zeros(len(told), 0, 1, 1)
+        scores = self.lenses.draw(told, seed) if scores is None else scores
+        return torch.from_numpy(self.lenses.render(scores, told, self.shape[1:], self.device))
+
+    def _seeing(self, smooth: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return the network with smooth lenses `(B, 1, h, w)` before its eyes."""
+        if self.backdrop is None:
+            return self.network
+        seen = self.backdrop.intensity.forward(smooth)
+        return lambda mixed, time, told: self.network(
+            torch.cat([mixed, seen.repeat(len(mixed) // len(seen), 1, 1, 1)], dim=1), time, told
+        )
 
     def walk(self, frames: int, start: Mapping[str, Any], end: Mapping[str, Any], seed: int = 0) -> Generated:
         """Return images on the way from one to another.
@@ -177,7 +210,7 @@ class Generator:
             frames: how many, at least 2.
             start: "class" or a column -> value of the first image; what is not said is as it is in a training image.
             end: column -> value of the last. Where the two differ, only what is told changes; where they do not, the noise goes on
-                the great circle from that of image 0 to that of image 1, as published.
+                the great circle from that of image 0 to that of image 1, as published, and the smooth lens straight to the other.
             seed: of noise and conditions.
 
         Raises:
@@ -195,7 +228,11 @@ class Generator:
         ends = self.noise(2, seed)
         same = np.array_equal(first, last, equal_nan=True)
         noise = slerp(ends[0], ends[1], torch.from_numpy(share)) if same else ends[:1].repeat(frames, 1, 1, 1)
-        return Generated(self.images(told, noise, seed=seed), told, *self.named(told))
+        scores = None
+        if self.lenses is not None:
+            a, b = self.lenses.draw(told[[0, 0]], seed)
+            scores = a + share[:, None] * (b - a) if same else np.repeat(a[None], frames, axis=0)
+        return Generated(self.images(told, noise, seed=seed, scores=scores), told, *self.named(told))
 
     def named(self, told: np.ndarray) -> tuple[list[str | None], dict[str, np.ndarray]]:
         """Return class names and numbers that vectors `(n, c)` tell."""
@@ -274,11 +311,15 @@ def build_generator(described: dict) -> nn.Module:
         classes=max(1, len(conditions.classes)),
         size=(height, width),
         seed=described["seed"],
-        **described["options"] | ({"parameters": len(conditions.columns)} if conditions.size else {}),
+        **described["options"]
+        | ({"parameters": len(conditions.columns)} if conditions.size else {})
+        | ({"context": bands} if "backdrop" in described else {}),
     )
 
 
-def save_told(run: Run, told: np.ndarray) -> None:
-    """Keep what was told about training images, of at most `MOST_TOLD` evenly spread ones."""
-    some = told[np.unique(np.linspace(0, len(told) - 1, min(len(told), MOST_TOLD)).astype(np.int64))]
-    save_weights(run.path / TOLD, {"told": torch.from_numpy(np.ascontiguousarray(some))})
+def save_told(run: Run, images: ConditionedImages, lenses: Callable[[np.ndarray, np.ndarray], SmoothLenses] | None) -> None:
+    """Keep what was told about training images, of at most `MOST_TOLD` evenly spread ones, and their smooth lenses."""
+    some = np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST_TOLD)).astype(np.int64))
+    told = images.told[some]
+    kept = {"told": torch.from_numpy(np.ascontiguousarray(told))} if lenses is None else lenses(told, images.lenses[some]).tensors()
+    save_weights(run.path / TOLD, kept)

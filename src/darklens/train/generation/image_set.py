@@ -25,6 +25,8 @@ class ConditionedImages(Stored):
         ids: `(n,)` names.
         labels: `(n,)` class names, None where unknown.
         truth: column -> `(n,)`, NaN where unknown.
+        smooth: `(n, bands, H, W)` the smooth lens of each in the same unit, where the network makes what it leaves over.
+        lenses: `(n, len(PARAMETERS))` its parameters, NaN where the fit did not converge.
     """
 
     images: np.ndarray
@@ -32,6 +34,8 @@ class ConditionedImages(Stored):
     ids: np.ndarray
     labels: np.ndarray
     truth: Mapping[str, np.ndarray]
+    smooth: np.ndarray | None = None
+    lenses: np.ndarray | None = None
 
     @classmethod
     def from_table(cls, table: Table, rows: np.ndarray) -> ConditionedImages:
@@ -70,8 +74,9 @@ class ConditionedImages(Stored):
         return self.images[index]
 
     def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """Return images in physical units and what is told about them, at these positions, on a device."""
-        images = torch.from_numpy(np.ascontiguousarray(self.images[index]))
+        """Return images in physical units, their smooth lenses behind them, and what is told about them, on a device."""
+        planes = self.images[index] if self.smooth is None else np.concatenate([self.images[index], self.smooth[index]], axis=1)
+        images = torch.from_numpy(np.ascontiguousarray(planes))
         return images.to(device, non_blocking=True), torch.from_numpy(self.told[index]).to(device)
 
     def seen_as(self, settings: Preprocess) -> ConditionedImages:
@@ -81,5 +86,5 @@ class ConditionedImages(Stored):
     def take(self, index: np.ndarray) -> ConditionedImages:
         """Return the images at these positions."""
         truth = {name: values[index] for name, values in self.truth.items()}
-        arrays = {name: getattr(self, name)[index] for name in ("images", "told", "ids", "labels")}
-        return replace(self, **arrays, truth=truth)
+        arrays = {name: getattr(self, name) for name in ("images", "told", "ids", "labels", "smooth", "lenses")}
+        return replace(self, **{name: values[index] for name, values in arrays.items() if values is not None}, truth=truth)

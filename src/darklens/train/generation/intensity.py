@@ -51,13 +51,16 @@ class Intensity:
             raise unknown("intensity transform", self.kind, KINDS)
 
     @classmethod
-    def measured(cls, kind: str, images: np.ndarray, variance: tuple[float, float] | None = None) -> Intensity:
+    def measured(
+        cls, kind: str, images: np.ndarray, variance: tuple[float, float] | None = None, noise: float | None = None
+    ) -> Intensity:
         """Return the transform of training images.
 
         Args:
             kind: one of `KINDS`; "root" becomes "asinh" where the variance does not grow with the flux.
             images: `(n, bands, H, W)` in physical units.
             variance: v0 and v1 of the noise; measured on the images, without photon noise, if not given.
+            noise: standard deviation of an empty pixel, where that is not the root of v0.
 
         Raises:
             InputError: images without contrast, or unknown kind.
@@ -82,7 +85,8 @@ class Intensity:
             mean, std = (low + high) / 2, (high - low) / 2
         else:
             mean, std = float(mapped.mean()), float(mapped.std())
-        return cls(kind, v0, v1, mean, std, (variance[0] if variance else measured) ** 0.5 * plain._slope() / std)
+        empty = noise or (variance[0] if variance else measured) ** 0.5
+        return cls(kind, v0, v1, mean, std, empty * plain._slope() / std)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return what the network sees of images in physical units, any shape."""
