@@ -54,7 +54,8 @@ def test_the_run_is_complete_with_a_floor_beside_each_figure(run):
     assert run.history[-1]["val_loss"] > 0
     assert {f["file"] for f in run.figures} == {f"{n}.png" for n in ("samples", "statistics", "fits", "neighbours", "history")}
     assert len(run.predictions()["id"]) == metrics["n"] == 16
-    assert run.model["intensity"]["kind"] == "root"
+    assert run.model["intensity"]["kind"] == "asinh"  # of what the smooth lens leaves over, in units of the noise
+    assert run.model["backdrop"]["intensity"]["kind"] == "root"
     assert [c["name"] for c in run.model["conditions"]["columns"]] == ["theta_E", "f_sub"]
 
 
@@ -69,6 +70,24 @@ def test_generate_writes_a_table_that_says_what_it_is(command, run, tmp_path):
     assert table.manifest["flux_unit"] == "e-/s"
     assert said["generator"]["asked"] == {"theta_E": 1.2, "class": "cdm"}
     assert np.isfinite(table.images()).all()
+
+
+def test_a_network_that_has_hardly_learned_makes_lenses_all_the_same(run, tmp_path):
+    """The smooth lens is rendered: its Einstein radius is what was asked for, whatever the network adds."""
+    made = darklens.generate(run, 6, out=tmp_path / "T", set=["theta_E=1.3", "class=no_sub"], steps=4)
+    fit = Plan.from_dict(run.model["fit"]).fit(made.image_array())
+    assert fit["theta_E"] == pytest.approx(1.3, rel=0.02)
+    assert np.abs(np.diff(fit["source_x"])).min() > 1e-3  # each is another
+
+
+def test_without_a_smooth_lens_the_network_makes_the_whole_image(tmp_path):
+    (found,) = execute(
+        load("lens-diffusion", [*SMALL, "generation.smooth_lens=false"]), tmp_path / "lens", device="cpu", log=lambda sentence: None
+    )
+    assert "backdrop" not in found.model
+    assert found.model["intensity"]["kind"] == "root"
+    assert found.metrics["theta_E_scatter"]["value"] > 0.05  # two epochs make no lenses
+    assert np.isfinite(darklens.generate(found, 2, out=tmp_path / "T", steps=2).images()).all()
 
 
 def test_images_depend_on_seed_and_number_alone(run, tmp_path):
@@ -127,6 +146,8 @@ def test_walk_draws_the_way(command, run, tmp_path):
         ("train.augment=[shift]", "train.augment shift changes what a generator learns to make"),
         ("data.fresh=true", "leave it out"),
         ("model.name=ddpm", "cannot be told what an image shall be"),
+        ("data.preset=model-ii", "needs noise that is the same for all images, and this is Floor"),
+        ("data.preset=lens-finding", "fits a smooth lens to whole images of one band"),
     ],
 )
 def test_settings_that_would_change_what_is_learned(tmp_path, setting, says):
@@ -141,7 +162,7 @@ def test_the_benchmark_of_a_run(run):
     found = benchmark.steps(generator, ruler, "ddim:1,dpm-solver++:2", 12)
     assert list(found) == ["ddim:1", "dpm-solver++:2"]
     for numbers in found.values():
-        assert numbers["frechet_ratio"]["value"] > 1  # two epochs make no lenses
+        assert numbers["frechet_ratio"]["value"] > 1  # two epochs make no noise
         assert numbers["frechet_floor"] == found["ddim:1"]["frechet_floor"]
     lessons = benchmark.lessons(generator, ruler, 24, 24)
     assert {name: lessons[name]["accuracy"]["n"] for name in ("real", "generated")} == {"real": 24, "generated": 24}

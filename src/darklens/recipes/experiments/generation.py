@@ -68,7 +68,7 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Split
     missing = sorted(set(settings.conditions) - {column.name for column in conditions.columns})
     if missing:
         log(f"not conditioned on {', '.join(missing)}: the training images do not say it, or it is the same in all")
-    _check_network(recipe, conditions)
+    _check_network(recipe, conditions, settings.smooth_lens)
     intensity, backdrop = _intensity(recipe, settings, sets["train"], plan)
     task = Generation(Process(settings.process), intensity, conditions, settings.dropout, backdrop)
     sets = {name: images.with_conditions(conditions) for name, images in sets.items()}
@@ -91,13 +91,15 @@ def _check(recipe: Recipe) -> None:
         raise InputError("a generator is compared with the images that it was trained on, and data.fresh keeps none: leave it out")
 
 
-def _check_network(recipe: Recipe, conditions: Conditions) -> None:
+def _check_network(recipe: Recipe, conditions: Conditions, smooth_lens: bool) -> None:
     for one in recipe.single():
         if conditions.size and "parameters" not in inspect.signature(architecture(one.model.name)).parameters:
             raise InputError(
                 f"model {one.model.name!r} cannot be told what an image shall be: "
                 "set generation.conditions=[] and generation.classes=false, or take lens-diffusion"
             )
+        if smooth_lens and "context" not in inspect.signature(architecture(one.model.name)).parameters:
+            raise InputError(f"model {one.model.name!r} cannot see a smooth lens: set generation.smooth_lens=false")
 
 
 def _plan(recipe: Recipe, table: Table, log: Log) -> Plan | None:
@@ -121,9 +123,6 @@ def _check_smooth(recipe: Recipe, plan: Plan | None) -> None:
         raise InputError(
             f"generation.smooth_lens needs noise that is the same for all images, and this is {type(plan.noise).__name__}: {remedy}"
         )
-    for one in recipe.single():
-        if "context" not in inspect.signature(architecture(one.model.name)).parameters:
-            raise InputError(f"model {one.model.name!r} cannot see a smooth lens: set generation.smooth_lens=false")
 
 
 def _with_smooth(

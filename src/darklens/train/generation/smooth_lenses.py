@@ -98,8 +98,8 @@ class SmoothLenses:
 
     def draw(self, told: np.ndarray, seed: int, first: int = 0) -> np.ndarray:
         """Return normal scores `(n, P)` of new lenses for what is told `(n, c)`; row i is made by the seed and `first + i`."""
-        correlations = np.atleast_2d(np.corrcoef(self.scores, rowvar=False))
-        root = np.linalg.cholesky(correlations + 1e-6 * np.eye(len(correlations)))
+        scores = self.scores / np.maximum(self.scores.std(0), 1e-6)  # a parameter that is the same in all has no spread
+        root = np.linalg.cholesky(scores.T @ scores / len(scores) + 1e-6 * np.eye(scores.shape[1]))
         found = []
         for i, wish in enumerate(told):
             rng = np.random.default_rng(seed_at(seed, first + i, 11))
