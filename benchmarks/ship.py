@@ -87,7 +87,7 @@ def _answer(run: Run) -> np.ndarray:
         from darklens.train.generation import Generator
 
         return Generator(run, "cpu").generate(2, seed=0, steps=2).images
-    if task in ("masked-autoencoder", "joint-embedding"):
+    if task in ("masked-autoencoder", "joint-embedding", "denoising"):
         from darklens.train.embedder import Embedder
 
         return Embedder(run, "cpu").vectors(images)

@@ -20,6 +20,7 @@ BLOCKS = {
     "generation": "generation",
     "masked-autoencoder": "foundation",
     "joint-embedding": "foundation",
+    "denoising": "foundation",
 }
 """Block by the task of a recipe; rows of inference and localisation come from scripts of these names."""
 COLUMNS: dict[str, dict[str, str]] = {

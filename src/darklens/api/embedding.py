@@ -24,8 +24,8 @@ def embed(
     """Write what a network makes of every image at a path: one vector each.
 
     Args:
-        run: of mae, mae-arc or joint-embedding, or of a classifier, whose vectors are what its last layer sees; folder or shipped
-            name.
+        run: of a model that learned without labels, or of a classifier, whose vectors are what its last layer sees;
+            folder or shipped name.
         path: a table, an image, a folder of images.
         out: Parquet file with columns id, source, label and vector.
         map: a PNG with all images on a plane, neighbours beside each other (t-SNE), coloured by their labels; at most 5,000 images.

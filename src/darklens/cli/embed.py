@@ -13,7 +13,9 @@ from darklens.cli.shared import Bands, Device, Force, Hdu, Json, Resize, hdu_of
 
 @app.command()
 def embed(
-    run: Annotated[Path, typer.Argument(help="Run folder of mae, mae-arc, joint-embedding or a classifier, or MODEL:PRESET.")],
+    run: Annotated[
+        Path, typer.Argument(help="Run folder of an encoder (mae-arc, denoise-arc, ...) or a classifier, or MODEL:PRESET.")
+    ],
     path: Annotated[Path, typer.Argument(help="A table, an image, a folder of images.")],
     out: Annotated[Path, typer.Option(help="FILE.parquet: id, source, label, vector.")],
     map: Annotated[Path | None, typer.Option("--map", help="FILE.png: all images on a plane, like beside like.")] = None,
@@ -43,7 +45,9 @@ def embed(
 
 @app.command()
 def similar(
-    run: Annotated[Path, typer.Argument(help="Run folder of mae, mae-arc, joint-embedding or a classifier, or MODEL:PRESET.")],
+    run: Annotated[
+        Path, typer.Argument(help="Run folder of an encoder (mae-arc, denoise-arc, ...) or a classifier, or MODEL:PRESET.")
+    ],
     image: Annotated[Path, typer.Argument(help="The image.")],
     among: Annotated[Path, typer.Argument(help="A table, a folder of images, or what darklens embed wrote of them.")],
     top: Annotated[int, typer.Option(help="How many images to find.")] = 11,

@@ -93,6 +93,19 @@ def reconstructions_figure(
     return figure
 
 
+def denoised_figure(residuals: np.ndarray, structure: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draw residuals `(n, H, W)` in units of the noise, the structure found in them, and the rest: a row an image."""
+    figure = new_figure(7.4, 2.3 * len(residuals))
+    axes = figure.subplots(len(residuals), 3, squeeze=False)
+    titles = ("residual of the smooth fit", "structure found", "the rest")
+    for i, (row, residual, found) in enumerate(zip(axes, residuals, structure, strict=True)):
+        limits = _limits(residual, residual=True)
+        for ax, part, title in zip(row, (residual, found, residual - found), titles, strict=True):
+            _panel(ax, part, *limits, "" if i else title)
+        row[0].set_ylabel(names[i], fontsize=8, color=INK)
+    return figure
+
+
 def history_figure(history: Sequence[dict[str, float]]) -> Figure:
     """Draw the losses, what else was judged on validation images, and the learning rate, against the epoch."""
     epochs, best = [row["epoch"] for row in history], min(history, key=lambda row: row["val_loss"])

@@ -76,11 +76,15 @@ class ArcNet(nn.Module):
 
     def features(self, maps: Tensor) -> Tensor:
         """Return means and maxima of the last two stages for one frame, (B, features)."""
+        return torch.cat([pool for m in self.maps(maps)[-2:] for pool in (m.mean((-2, -1)), m.amax((-2, -1)))], dim=1)
+
+    def maps(self, maps: Tensor) -> list[Tensor]:
+        """Return what each stage makes of one frame, (B, width, h, w)."""
         found = []
         for stage in self.stages:
             maps = stage(maps)
             found.append(maps)
-        return torch.cat([pool for m in found[-2:] for pool in (m.mean((-2, -1)), m.amax((-2, -1)))], dim=1)
+        return found
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes)."""

@@ -1,6 +1,6 @@
 """A classifier on the encoder of a masked autoencoder or a joint embedding: as it was learned without labels, or tuned with them.
 
-The encoder comes from a run of `mae`, `mae-arc` or `joint-embedding`. Frozen, with a linear layer behind it, it shows what was
+The encoder comes from a run of one of `ENCODERS`. Frozen, with a linear layer behind it, it shows what was
 learned without labels; free, it starts there. Without a run it starts from random weights, which is what both are compared with.
 """
 
@@ -14,13 +14,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from darklens.errors import InputError, unknown
+from darklens.models.denoise_arc import DenoiseArc
 from darklens.models.joint_embedding import JointEmbedding
 from darklens.models.mae import MAE
 from darklens.models.mae_arc import MAEArc
 from darklens.models.shapes import check_images
 from darklens.runs import Run
 
-ENCODERS: dict[str, type[nn.Module]] = {"mae": MAE, "mae-arc": MAEArc, "joint-embedding": JointEmbedding}
+ENCODERS: dict[str, type[nn.Module]] = {
+    "mae": MAE,
+    "mae-arc": MAEArc,
+    "joint-embedding": JointEmbedding,
+    "denoise-arc": DenoiseArc,
+}
 """Models that have an encoder, by name."""
 PART = "encoder."
 """What the names of an encoder's tensors begin with."""
@@ -43,7 +49,7 @@ class EncoderClassifier(nn.Module):
         InputError: unknown encoder, a run that has none, or one that sees other images.
     """
 
-    summary = "classifier on the encoder of a run of mae, mae-arc or joint-embedding, frozen or tuned (option run)"
+    summary = "classifier on an encoder that learned without labels, frozen or tuned (option run)"
 
     def __init__(
         self,
@@ -61,6 +67,14 @@ class EncoderClassifier(nn.Module):
         self.encoder = encoder_of(bands, size, run=run, encoder=encoder, encoder_options=encoder_options, weights=weights)
         self.head = nn.Sequential(nn.LayerNorm(self.encoder.dimension), nn.Linear(self.encoder.dimension, classes))
         self.encoder.requires_grad_(not frozen)
+        self.frozen = frozen
+
+    def train(self, mode: bool = True) -> EncoderClassifier:
+        """Learn, or answer; a frozen encoder always answers, so that its batch norms stay as they were, too."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes)."""

@@ -57,6 +57,8 @@ class EncoderSuperResolution(nn.Module):
             raise InputError(f"a scale of {scale} makes nothing finer: give 2 or more")
         self.scale, self.gain = scale, gain
         self.encoder = encoder_of(bands, None, run=run, encoder=encoder, encoder_options=encoder_options, weights=weights)
+        if not hasattr(self.encoder, "maps_of"):
+            raise InputError(f"the encoder of {run or encoder} sees residuals, not images: give a run of mae or mae-arc")
         self.encoder.requires_grad_(not frozen)
         self.spread = nn.Conv2d(self.encoder.dim, width * self.encoder.patch**2, 1)
         self.mix = nn.Sequential(nn.GELU(), nn.Conv2d(width, width, 3, padding=1), nn.GELU())

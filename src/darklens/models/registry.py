@@ -76,7 +76,7 @@ MODELS: dict[str, type[nn.Module]] = {
 
 
 FAMILIES = dict.fromkeys(("classification", "binary", "inference"), "classification") | {
-    task: task for task in ("super-resolution", "generation", "masked-autoencoder", "joint-embedding", "localisation")
+    task: task for task in ("super-resolution", "generation", "masked-autoencoder", "joint-embedding", "denoising", "localisation")
 }
 """`train.task` of a recipe -> the task of the models that it may name; what tells classes apart can tell a posterior, too."""
 TASKS = tuple(dict.fromkeys(FAMILIES.values()))

@@ -27,7 +27,7 @@ from darklens.train.task import Images, Task
 
 UNLABELLED = "unlabelled"
 """Class of images without a label, in the sets of tasks that learn `WITHOUT_LABELS`."""
-WITHOUT_LABELS = ("masked-autoencoder", "joint-embedding")
+WITHOUT_LABELS = ("masked-autoencoder", "joint-embedding", "denoising")
 ALIASES = {"val": "validation", "valid": "validation"}
 Log = Callable[[str], None]
 

@@ -65,6 +65,7 @@ class TrainConfig(Strict):
         "generation",
         "masked-autoencoder",
         "joint-embedding",
+        "denoising",
         "inference",
         "localisation",
     ] = "classification"

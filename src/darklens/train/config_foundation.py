@@ -10,7 +10,7 @@ from darklens.train.config import Strict
 
 
 class FoundationConfig(Strict):
-    """Settings of the tasks masked-autoencoder and joint-embedding."""
+    """Settings of the tasks masked-autoencoder, joint-embedding and denoising."""
 
     loss: Literal["noise", "pixels"] = "noise"
     """Of a masked autoencoder: in units of the noise, or squared errors of the pixels as they are, as published; see
@@ -25,6 +25,9 @@ class FoundationConfig(Strict):
     """Largest deviation of the noise that a view gets more, in units of the image's own."""
     reconvolve: float = Field(0.7, ge=0, le=8)
     """Largest deviation in pixels of the Gaussian that a view is convolved with."""
+    split: float = Field(0.5, gt=0, le=4)
+    """Of a denoiser: noise that the copy it sees gets more, in units of what the residual has; the smaller, the more noise has the
+    copy that it predicts (`darklens.train.denoising`)."""
     probe: int = Field(3000, ge=10)
     """Most labelled training images, where there are any, from which a linear layer on the finished vectors is learned to judge
     them."""

@@ -11,8 +11,9 @@ from darklens.evaluate import classification_metrics
 from darklens.evaluate.proportion import proportion
 from darklens.evaluate.resampling import number, resamples
 from darklens.evaluate.style import FigureSet
-from darklens.evaluate.vector_figures import history_figure, map_figure, reconstructions_figure
+from darklens.evaluate.vector_figures import denoised_figure, history_figure, map_figure, reconstructions_figure
 from darklens.evaluate.vectors import FEWEST, MOST, effective_rank, flat_map, linear_probe, neighbour_vote
+from darklens.train.denoising import Denoising
 from darklens.train.embedder import Embedder, embed
 from darklens.train.image_set import ImageSet
 from darklens.train.joint_embedding import JointEmbedding
@@ -20,6 +21,7 @@ from darklens.train.logits import predict_logits
 from darklens.train.masked_autoencoder import MaskedAutoencoding, fixed_orders
 from darklens.train.preprocess import prepare
 
+Task = MaskedAutoencoding | JointEmbedding | Denoising
 RESAMPLES, LEVEL = 1000, 0.95
 SHOWN = 3
 """Images whose reconstruction is drawn, one a class where there are classes."""
@@ -28,7 +30,13 @@ LOT = 256
 
 
 def evaluate_unlabelled(
-    embedder: Embedder, task: MaskedAutoencoding | JointEmbedding, train: Any, test: ImageSet, *, probe: int, unlabelled: str
+    embedder: Embedder,
+    task: Task,
+    train: Any,
+    test: ImageSet,
+    *,
+    probe: int,
+    unlabelled: str,
 ) -> dict[str, Any]:
     """Look at the test images, once: metrics; pictures and predictions are written into the run.
 
@@ -41,7 +49,7 @@ def evaluate_unlabelled(
         unlabelled: the class of images without a label, which no probe is asked about.
 
     Returns:
-        `loss` (and for a masked autoencoder `unexplained_BAND`), `rank` of the vectors, and what `probe_metrics` gives.
+        `loss` (and, but for a joint embedding, `unexplained_BAND`), `rank` of the vectors, and what `probe_metrics` gives.
     """
     run, folder = embedder.run, FigureSet(embedder.run.path / "figures")
     metrics, answers = _measured(embedder, task, test)
@@ -57,6 +65,8 @@ def evaluate_unlabelled(
     _history(folder, run.history)
     if isinstance(task, MaskedAutoencoding):
         _reconstructions(folder, embedder, task, test)
+    if isinstance(task, Denoising):
+        _denoised(folder, embedder, test)
     _map(folder, vectors, names)
     headline = [key for key, value in metrics.items() if isinstance(value, dict)]
     return metrics | {"headline": headline, "n": len(test)}
@@ -103,7 +113,7 @@ def _measured(embedder: Embedder, task: Any, test: ImageSet) -> tuple[dict[str, 
     return found, answers
 
 
-def _bands(task: MaskedAutoencoding, count: int) -> list[str]:
+def _bands(task: MaskedAutoencoding | Denoising, count: int) -> list[str]:
     """Name the bands that a network sees."""
     images = count - int(task.residual)
     names = ["image"] if images == 1 else [f"band{k + 1}" for k in range(images)]
@@ -111,7 +121,7 @@ def _bands(task: MaskedAutoencoding, count: int) -> list[str]:
 
 
 def _columns(task: Any, answers: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of the predictions: of a masked autoencoder the error of each band."""
+    """Return the columns of the predictions: the error of each band."""
     if isinstance(task, JointEmbedding):
         return {}
     return {f"error_{name}": answers[:, k] for k, name in enumerate(_bands(task, answers.shape[1] // 2))}
@@ -157,15 +167,33 @@ def _map(folder: FigureSet, vectors: np.ndarray, labels: list[str | None]) -> No
     )
 
 
-def _reconstructions(folder: FigureSet, embedder: Embedder, task: MaskedAutoencoding, test: ImageSet) -> None:
+def _shown(embedder: Embedder, test: ImageSet) -> tuple[torch.Tensor, list[str]]:
+    """Return what the network sees of the first test image of each class, and their names."""
     chosen = np.array([np.flatnonzero(test.labels == k)[0] for k in np.unique(test.labels)][:SHOWN])
     inputs = prepare(test.seen_as(embedder.preprocess).batch(chosen, embedder.device)[0], embedder.preprocess)
-    network = embedder.network
+    return inputs, [test.classes[k] for k in test.labels[chosen]]
+
+
+def _denoised(folder: FigureSet, embedder: Embedder, test: ImageSet) -> None:
+    inputs, names = _shown(embedder, test)
+    with torch.inference_mode():
+        structure = embedder.network(inputs).float().cpu().numpy()
+    folder.add(
+        denoised_figure(inputs.cpu().numpy()[:, 0], structure[:, 0], names),
+        "denoised.png",
+        "What is structure and what is noise",
+        "The first test image of each class: what the smooth fit leaves over, in units of the noise, what the network takes for "
+        "structure in it, and the rest, which should look like noise. It has never seen a residual without noise.",
+        "Residuals of test images, the structure found in them, and what is left",
+    )
+
+
+def _reconstructions(folder: FigureSet, embedder: Embedder, task: MaskedAutoencoding, test: ImageSet) -> None:
+    (inputs, names), network = _shown(embedder, test), embedder.network
     with torch.inference_mode():
         order = fixed_orders(inputs, network.patches, network.seen)[0]
         predicted, target, hidden = (part.float().cpu().numpy() for part in network(inputs, order))
     share = f"{1 - network.seen / network.patches:.0%}"
-    names = [test.classes[k] for k in test.labels[chosen]]
     folder.add(
         reconstructions_figure(target, predicted, hidden[:, 0] > 0.5, names, _bands(task, target.shape[1])),
         "reconstructions.png",

@@ -1,4 +1,4 @@
-"""Learning without labels: a masked autoencoder or a joint embedding, judged by what its vectors are good for."""
+"""Learning without labels: masked autoencoder, joint embedding or denoiser, judged by what its vectors are good for."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from darklens.recipes.splits import prepare as prepare_labelled
 from darklens.runs import Run
 from darklens.train.config import TrainConfig
 from darklens.train.config_foundation import FoundationConfig
+from darklens.train.denoising import Denoising
 from darklens.train.embedder import Embedder
 from darklens.train.joint_embedding import JointEmbedding
 from darklens.train.loop import Training
 from darklens.train.masked_autoencoder import MaskedAutoencoding
 from darklens.train.predictor import build_model
-from darklens.train.unlabelled_evaluation import evaluate_unlabelled
+from darklens.train.unlabelled_evaluation import Task, evaluate_unlabelled
 
 KEPT = ("dihedral", "rotate90", "flip", "rotate", "shift")
 """Words of `train.augment` that mean something here; a joint embedding blurs its views and adds noise by settings of its own."""
@@ -58,10 +59,16 @@ def _card(card: dict[str, Any]) -> dict[str, Any]:
     return card | {"classes": [name for name in card["classes"] if name != UNLABELLED]}
 
 
-def _task(recipe: Recipe) -> MaskedAutoencoding | JointEmbedding:
+def _task(recipe: Recipe) -> Task:
     settings = recipe.foundation or FoundationConfig()
     if recipe.train.task == JointEmbedding.kind:
         return JointEmbedding(settings)
+    if recipe.train.task == Denoising.kind:
+        if any(one.preprocess.input != "residual" or one.preprocess.bin > 1 for one in recipe.single()):
+            raise InputError(
+                "a denoiser splits noise that is known, that of a fitted residual: set preprocess.input=residual, without bin"
+            )
+        return Denoising(settings.split)
     inputs = {one.preprocess.input for one in recipe.single()}
     known = inputs <= {"residual", "both"}
     if not known and inputs & {"residual", "both"} and settings.loss == "noise":

@@ -20,6 +20,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "localisation": localisation,
     "masked-autoencoder": foundation,
     "joint-embedding": foundation,
+    "denoising": foundation,
     "inference": inference,
 }
 

@@ -1,0 +1,93 @@
+"""The task of a denoiser that has never seen an image without noise: predict one noisy copy of a residual from another.
+
+Residuals of a smooth fit are in units of their noise, which is white and of unit variance. With n white noise of its own,
+
+    a = r + t n,    b = r - n / t
+
+have independent noise, as its covariance is 1 - 1 = 0, and the same structure: the best that can be said about b, knowing a, is the
+structure (recorrupted-to-recorrupted; Pang et al. 2021, CVPR, eq. 7; data thinning, Neufeld et al. 2024, JMLR 25, 57). The squared
+error is that of the structure and the variance of b, `1 + 1/t^2`, which is known: how much of the structure's power has not been
+found can be told without knowing the structure. No label is needed, no simulation without noise, and real images will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from darklens.train.augment import augment
+from darklens.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from darklens.train.image_set import ImageSet
+    from darklens.train.loop import Training
+
+LOOKS = 4
+"""Draws of the noise under which an image is judged."""
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """Predict what two noisy copies have in common.
+
+    Args:
+        split: t above: the noise that the network's copy gets more, in units of what it has.
+    """
+
+    split: float = 0.5
+    residual: ClassVar[bool] = True
+    kind: ClassVar[str] = "denoising"
+
+    @property
+    def variance(self) -> float:
+        """Of the noise of the copy that is predicted."""
+        return 1 + self.split**-2
+
+    def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
+        """Return the order `(n,)` in which an epoch goes through the images: a random one."""
+        return torch.randperm(len(images), generator=generator).numpy()
+
+    def augment(
+        self, images: Tensor, targets: Tensor, settings: TrainConfig, generator: torch.Generator, share: tuple[slice, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return both copies, `(B, 2 bands, H, W)`, of residuals `(B, bands, H, W)` turned and mirrored, and the targets."""
+        turned = augment(images, settings.augment, generator, settings.max_shift, max_rotation=settings.max_rotation, share=share)
+        part, count = share
+        noise = torch.randn((count, *turned.shape[1:]), generator=generator)[part].to(turned)
+        return self.copies(turned, noise), targets
+
+    def copies(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Return the copy that is seen and the one that is predicted, `(B, 2 bands, H, W)`."""
+        return torch.cat([images + self.split * noise, images - noise / self.split], dim=1)
+
+    def losses(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean squared error less the part that is noise, of copies as `augment` gives them; and nothing else."""
+        loss = self._errors(model, images)[:, 0].mean()
+        return loss, torch.zeros_like(loss)
+
+    def predict(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Return `(B, 2)`: mean squared errors of the structure, of the network's and of none at all, under fixed noise."""
+        found = []
+        for look in range(LOOKS):
+            noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(look)).to(images)
+            found.append(self._errors(model, self.copies(images, noise.expand_as(images))))
+        return torch.stack(found).mean(0)
+
+    def _errors(self, model: nn.Module, copies: Tensor) -> Tensor:
+        seen, wanted = copies.float().chunk(2, dim=1)
+        guesses = model(seen).float(), torch.zeros_like(wanted)
+        return torch.stack([(guess - wanted).square().mean((1, 2, 3)) for guess in guesses], dim=1) - self.variance
+
+    def judge(self, training: Training, images: ImageSet) -> dict[str, float]:
+        """Return the loss under fixed noise, and the part of the structure's power that was not found (1 for predicting none)."""
+        loss, unexplained = self.summary(training.answers(images))
+        return {"val_loss": float(loss.mean()), "val_unexplained": float(unexplained[0])}
+
+    def summary(self, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return `(n, 1)` losses of what `predict` answered, and the part `(1,)` of the structure's power that is left."""
+        errors, powers = np.split(answers.astype(np.float64), 2, axis=1)
+        return errors, errors.mean(0) / max(powers.mean(), 1e-300)
