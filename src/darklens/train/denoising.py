@@ -5,15 +5,20 @@ Residuals of a smooth fit are in units of their noise, which is white and of uni
     a = r + t n,    b = r - n / t
 
 have independent noise, as its covariance is 1 - 1 = 0, and the same structure: the best that can be said about b, knowing a, is the
-structure (recorrupted-to-recorrupted; Pang et al. 2021, CVPR, eq. 7; data thinning, Neufeld et al. 2024, JMLR 25, 57). The squared
-error is that of the structure and the variance of b, `1 + 1/t^2`, which is known: how much of the structure's power has not been
-found can be told without knowing the structure. No label is needed, no simulation without noise, and real images will do.
+structure (recorrupted-to-recorrupted; Pang et al. 2021, CVPR, eq. 7; data thinning, Neufeld et al. 2024, JMLR 25, 57). Without the
+terms that no guess f(a) can change, and whose mean is known,
+
+    |f - b|^2  ->  |f - r|^2 + (2 / t) f n - 1
+
+a pixel, with the structure's own squared error as its mean: how much of the structure's power has not been found can be told
+without knowing the structure. No label is needed, no simulation without noise, and real images will do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -21,13 +26,14 @@ from torch import Tensor, nn
 
 from darklens.train.augment import augment
 from darklens.train.config import TrainConfig
+from darklens.train.seeds import seed_at
 
 if TYPE_CHECKING:
     from darklens.train.image_set import ImageSet
     from darklens.train.loop import Training
 
 LOOKS = 4
-"""Draws of the noise under which an image is judged."""
+"""Draws of the noise under which each image is judged."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,6 @@ class Denoising:
     residual: ClassVar[bool] = True
     kind: ClassVar[str] = "denoising"
 
-    @property
-    def variance(self) -> float:
-        """Of the noise of the copy that is predicted."""
-        return 1 + self.split**-2
-
     def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
         """Return the order `(n,)` in which an epoch goes through the images: a random one."""
         return torch.randperm(len(images), generator=generator).numpy()
@@ -54,33 +55,36 @@ class Denoising:
     def augment(
         self, images: Tensor, targets: Tensor, settings: TrainConfig, generator: torch.Generator, share: tuple[slice, int]
     ) -> tuple[Tensor, Tensor]:
-        """Return both copies, `(B, 2 bands, H, W)`, of residuals `(B, bands, H, W)` turned and mirrored, and the targets."""
+        """Return residuals `(B, bands, H, W)`, turned and mirrored, with noise of their own behind them, and the targets."""
         turned = augment(images, settings.augment, generator, settings.max_shift, max_rotation=settings.max_rotation, share=share)
         part, count = share
         noise = torch.randn((count, *turned.shape[1:]), generator=generator)[part].to(turned)
-        return self.copies(turned, noise), targets
-
-    def copies(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Return the copy that is seen and the one that is predicted, `(B, 2 bands, H, W)`."""
-        return torch.cat([images + self.split * noise, images - noise / self.split], dim=1)
+        return torch.cat([turned, noise], dim=1), targets
 
     def losses(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean squared error less the part that is noise, of copies as `augment` gives them; and nothing else."""
-        loss = self._errors(model, images)[:, 0].mean()
+        """Return the squared error of the structure of images with noise, `(B, 2 bands, H, W)`, and nothing else."""
+        loss = self.errors(model, *images.chunk(2, dim=1))[:, 0].mean()
         return loss, torch.zeros_like(loss)
 
     def predict(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Return `(B, 2)`: mean squared errors of the structure, of the network's and of none at all, under fixed noise."""
+        """Return `(B, 2)`: mean squared errors of the structure, of the network's and of none at all.
+
+        The noise is a function of the image alone, and another for each: what is measured does not depend on the batch.
+        """
+        seeds = [crc32(image.tobytes()) for image in images.float().cpu().numpy()]
         found = []
         for look in range(LOOKS):
-            noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(look)).to(images)
-            found.append(self._errors(model, self.copies(images, noise.expand_as(images))))
+            generators = (torch.Generator().manual_seed(seed_at(seed, look)) for seed in seeds)
+            noise = torch.stack([torch.randn(images.shape[1:], generator=generator) for generator in generators])
+            found.append(self.errors(model, images, noise.to(images)))
         return torch.stack(found).mean(0)
 
-    def _errors(self, model: nn.Module, copies: Tensor) -> Tensor:
-        seen, wanted = copies.float().chunk(2, dim=1)
-        guesses = model(seen).float(), torch.zeros_like(wanted)
-        return torch.stack([(guess - wanted).square().mean((1, 2, 3)) for guess in guesses], dim=1) - self.variance
+    def errors(self, model: nn.Module, images: Tensor, noise: Tensor) -> Tensor:
+        """Return `(B, 2)`: mean squared errors of the structure a pixel, of the network's and of none at all (see above)."""
+        images, noise = images.float(), noise.float()
+        guess = model(images + self.split * noise).float()
+        own = (guess - images).square() + 2 / self.split * guess * noise
+        return torch.stack([part.mean((1, 2, 3)) - 1 for part in (own, images.square())], dim=1)
 
     def judge(self, training: Training, images: ImageSet) -> dict[str, float]:
         """Return the loss under fixed noise, and the part of the structure's power that was not found (1 for predicting none)."""
