@@ -29,7 +29,7 @@ from sklearn.metrics import average_precision_score
 from benchmarks.results import ROOT
 from darklens.files import read_json, write_json
 from darklens.recipes import Recipe, Splits, validate
-from darklens.recipes.execute import train_network
+from darklens.recipes.execution import train_network
 from darklens.runs import LAST, MODEL, WEIGHTS, Run
 from darklens.simulate import configured, simulate
 from darklens.train.active import STRATEGIES, Candidates, FineTuneConfig, fine_tune, mixture, pick

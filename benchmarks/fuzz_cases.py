@@ -193,7 +193,7 @@ def _checkpoint() -> bytes:
 
 
 def _recipe() -> bytes:
-    from darklens.recipes.schema import FOLDER
+    from darklens.recipes.catalogue import FOLDER
 
     return (FOLDER / "model-iii-resnet18.yaml").read_bytes()
 

@@ -8,7 +8,7 @@ import pytest
 
 from darklens.models import hub
 from darklens.recipes import load
-from darklens.recipes.execute import execute, folder_name
+from darklens.recipes.execution import execute, folder_name
 from darklens.runs import Run
 from darklens.train.predictor import Predictor
 

@@ -6,7 +6,7 @@ import pytest
 
 from darklens.errors import InputError
 from darklens.recipes import load, seeds_of
-from darklens.recipes.execute import execute
+from darklens.recipes.execution import execute
 from darklens.recipes.seeds import execute_seeds, spread, summary
 from darklens.runs import Run
 

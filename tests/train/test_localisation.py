@@ -174,7 +174,7 @@ def test_completeness_rises_with_the_mass_as_it_was_made_to():
     ],
 )
 def test_settings_that_mean_nothing_are_refused(tmp_path, changes, word):
-    from darklens.recipes.execute import execute
+    from darklens.recipes.execution import execute
 
     few = ["tiny=true", "data.train=4", "data.validation=4", "data.test=4"]
     with pytest.raises(InputError, match=word):
@@ -183,7 +183,7 @@ def test_settings_that_mean_nothing_are_refused(tmp_path, changes, word):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from darklens.recipes.execute import execute
+    from darklens.recipes.execution import execute
 
     folder = tmp_path_factory.mktemp("localise")
     few = ["tiny=true", "data.train=16", "data.validation=12", "data.test=12", "train.precision=float32", "train.epochs=1"]

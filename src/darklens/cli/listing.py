@@ -70,9 +70,9 @@ def _models() -> dict[str, str]:
 
 
 def _recipes() -> dict[str, str]:
-    from darklens.recipes import load, names
+    from darklens.recipes.catalogue import summaries
 
-    return {name: load(name).summary for name in names()}
+    return summaries()
 
 
 def _shipped() -> dict[str, str]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from darklens.errors import InputError, nearest, unknown
 from darklens.files import read_yaml
 from darklens.models import FAMILIES, architecture, task_of
+from darklens.recipes.catalogue import FOLDER, names
 from darklens.simulate import options_of_split
 from darklens.train.config import Preprocess, Strict, TrainConfig
 from darklens.train.config_foundation import FoundationConfig
@@ -21,7 +22,6 @@ from darklens.train.config_inference import InferenceConfig
 from darklens.train.config_localisation import LocalisationConfig
 from darklens.train.config_super_resolution import SuperResolutionConfig
 
-FOLDER = Path(__file__).parent
 MAX_BYTES = 1 << 20
 SPLITS = ("train", "validation", "test")
 TINY_ROWS = {"train": 48, "validation": 24, "test": 24}
@@ -213,11 +213,6 @@ class Recipe(Strict):
         """Return one recipe per network."""
         networks = (self.model, *self.also)[: TINY_NETWORKS if self.tiny else None]
         return [self.model_copy(update={"model": m, "also": [], "preprocess": m.preprocess or self.preprocess}) for m in networks]
-
-
-def names() -> list[str]:
-    """Return the names of the recipes that come with darklens."""
-    return sorted(p.stem for p in FOLDER.glob("*.yaml"))
 
 
 def load(source: str | Path | dict, overrides: list[str] | None = None) -> Recipe:

@@ -18,7 +18,7 @@ import numpy as np
 
 from darklens.errors import InputError
 from darklens.files import write_json
-from darklens.recipes.execute import Log, Progress, execute, silent
+from darklens.recipes.execution import Log, Progress, execute, silent
 from darklens.recipes.schema import Recipe
 from darklens.runs import RECIPE, SEEDS, Run
 from darklens.train.distributed import Team, connect

@@ -29,7 +29,7 @@ import yaml
 from darklens.errors import InputError, WorkError
 from darklens.files import write_atomic
 from darklens.models import architecture
-from darklens.recipes.execute import Log, Progress, silent, train_network
+from darklens.recipes.execution import Log, Progress, silent, train_network
 from darklens.recipes.experiments import only_classification
 from darklens.recipes.schema import Recipe, validate
 from darklens.recipes.splits import Splits, prepare

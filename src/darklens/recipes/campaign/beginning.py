@@ -14,7 +14,7 @@ from darklens.errors import InputError
 from darklens.files import read_json, write_json
 from darklens.recipes.campaign.folder import ABOUT, Campaign, Log, Progress, write_table
 from darklens.recipes.campaign.pool import Pool, Skip
-from darklens.recipes.execute import execute
+from darklens.recipes.execution import execute
 from darklens.recipes.experiments import only_classification
 from darklens.recipes.schema import DataConfig, Recipe, validate
 from darklens.recipes.splits import prepare
