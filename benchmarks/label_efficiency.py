@@ -61,11 +61,12 @@ class Way:
     """One way to use labels.
 
     Args:
-        start: where the network comes from: name of an encoder, "random", "arcnet" or "imagenet".
+        start: where the network comes from: name of an encoder, "random MODEL", "arcnet" or "imagenet".
         how: "tuned", "probe" or "neighbours".
         model: of the network, as a recipe's `model`.
         preprocess: what it sees.
         train: settings of a tuning.
+        floor: the start that it is compared with.
     """
 
     start: str
@@ -73,6 +74,7 @@ class Way:
     model: dict[str, Any]
     preprocess: Preprocess
     train: TrainConfig
+    floor: str = ""
 
     @property
     def name(self) -> str:
@@ -101,17 +103,16 @@ class Regression:
 
 
 def ways(recipe: Recipe, encoders: dict[str, Path], hub: str | None) -> list[Way]:
-    """Return everything that is compared; the encoder from random weights has the form of the first one given."""
+    """Return everything that is compared; beside each encoder the same one from random weights."""
     found, own = [], recipe.train
     for name, run in encoders.items():
-        preprocess = Preprocess.model_validate(Run.open(run).model["preprocess"])
-        model = {"name": "encoder", "options": {"run": str(run)}}
-        found += [Way(name, how, model, preprocess, own) for how in STYLES]
-    if encoders:
-        described = Run.open(next(iter(encoders.values()))).model
-        model = {"name": "encoder", "options": {"encoder": described["name"], "encoder_options": described["options"]}}
+        described = Run.open(run).model
         preprocess = Preprocess.model_validate(described["preprocess"])
-        found += [Way("random", how, model, preprocess, own) for how in ("tuned", "probe")]
+        model = {"name": "encoder", "options": {"run": str(run)}}
+        found += [Way(name, how, model, preprocess, own, f"random {described['name']}") for how in STYLES]
+        same = {"name": "encoder", "options": {"encoder": described["name"], "encoder_options": described["options"]}}
+        floors = [Way(f"random {described['name']}", how, same, preprocess, own) for how in ("tuned", "probe")]
+        found += [floor for floor in floors if floor not in found]
     arcnet = load(ARCNET)
     found.append(Way("arcnet", "tuned", arcnet.model.model_dump(include={"name", "options"}), arcnet.preprocess, arcnet.train))
     if hub:
@@ -192,17 +193,16 @@ def scores(answers: np.ndarray, targets: np.ndarray, numbers: bool) -> np.ndarra
     return (answers[:, 0] - targets) ** 2 if numbers else (answers.argmax(1) == targets).astype(float)
 
 
-def table(kept: dict[tuple[str, int, int], np.ndarray], numbers: bool) -> list[dict[str, Any]]:
+def table(kept: dict[tuple[str, int, int], np.ndarray], every: list[Way], numbers: bool) -> list[dict[str, Any]]:
     """Return one row for each way and number of labels: the mean over seeds, and its paired difference to random weights."""
-    rows = []
+    rows, floors = [], {way.name: f"{way.floor} {'tuned' if way.how == 'tuned' else 'probe'}" for way in every if way.floor}
     for name, count in dict.fromkeys((name, count) for name, count, _ in kept):
         of = {seed: values for (n, c, seed), values in kept.items() if (n, c) == (name, count)}
         own = np.stack(list(of.values()))
         row = {"way": name, "labels": count, "seeds": len(of), "value": _interval(own, numbers)}
-        start, _, how = name.rpartition(" ")
-        floor = {seed: kept.get((f"random {'tuned' if how == 'tuned' else 'probe'}", count, seed)) for seed in of}
+        floor = {seed: kept.get((floors.get(name, ""), count, seed)) for seed in of}
         shared = [seed for seed, values in floor.items() if values is not None]
-        if start not in ("random", "arcnet") and shared:
+        if shared:
             row["minus_random"] = _gain(np.stack([of[s] for s in shared]), np.stack([floor[s] for s in shared]), numbers)
         rows.append(row)
     return rows
@@ -299,7 +299,7 @@ def main(arguments: list[str]) -> int:
             np.save(place, found)
             print(f"{way.name}, {count} labels, seed {seed}: {scores(found, targets['test'], numbers).mean():.4f}", flush=True)
         kept[way.name, count, seed] = scores(np.load(place), targets["test"], numbers)
-    rows = table(kept, numbers)
+    rows = table(kept, every, numbers)
     title = f"{splits.card['source']}, {len(splits.test):,} test images, mean of {asked.seeds} draws, 95% intervals"
     stem = "label-efficiency" + ("-theta-E" if numbers else "")
     write_json(asked.out / f"{stem}.json", {"title": title, "task": asked.task, "rows": rows})

@@ -6,6 +6,7 @@ import pytest
 from benchmarks import label_efficiency
 from darklens.errors import InputError
 from darklens.recipes import execute, load
+from darklens.train.config import Preprocess, TrainConfig
 
 
 def test_few_labels_are_even_and_lie_in_more_of_them():
@@ -21,17 +22,19 @@ def test_few_labels_are_even_and_lie_in_more_of_them():
 
 def test_differences_are_paired_and_say_whether_they_exclude_zero():
     rng = np.random.default_rng(0)
-    kept = {}
+    kept, rest = {}, ({"name": "encoder", "options": {}}, Preprocess(), TrainConfig())
+    every = [label_efficiency.Way("mae", how, *rest, "random mae") for how in ("tuned", "probe")]
+    every.append(label_efficiency.Way("random mae", "tuned", *rest))
     for seed in range(3):
         floor = (rng.random(400) < 0.6).astype(float)
         better = np.maximum(floor, (rng.random(400) < 0.1).astype(float))
-        kept |= {("random tuned", 10, seed): floor, ("mae tuned", 10, seed): better, ("mae probe", 10, seed): floor}
-    rows = {row["way"]: row for row in label_efficiency.table(kept, numbers=False)}
+        kept |= {("random mae tuned", 10, seed): floor, ("mae tuned", 10, seed): better, ("mae probe", 10, seed): floor}
+    rows = {row["way"]: row for row in label_efficiency.table(kept, every, numbers=False)}
     assert rows["mae tuned"]["minus_random"]["excludes_zero"]
     assert rows["mae tuned"]["minus_random"]["low"] > 0
-    assert "minus_random" not in rows["random tuned"]
+    assert "minus_random" not in rows["random mae tuned"]
     assert "minus_random" not in rows["mae probe"]  # nothing frozen and random to compare it with
-    assert rows["random tuned"]["value"]["low"] < 0.6 < rows["random tuned"]["value"]["high"]
+    assert rows["random mae tuned"]["value"]["low"] < 0.6 < rows["random mae tuned"]["value"]["high"]
 
 
 @pytest.mark.slow
@@ -49,7 +52,7 @@ def test_a_tiny_curve_is_drawn_and_continued(tmp_path, capsys):
     asked = ["--tiny", "--seeds", "2", "--encoder", f"mae-arc={run.path}", *map(str, places)]
     assert label_efficiency.main(asked) == 0
     written = json.loads((tmp_path / "docs" / "label-efficiency.json").read_text())
-    ways = {"mae-arc tuned", "mae-arc probe", "mae-arc neighbours", "random tuned", "random probe", "arcnet tuned"}
+    ways = {"mae-arc tuned", "mae-arc probe", "mae-arc neighbours", "random mae-arc tuned", "random mae-arc probe", "arcnet tuned"}
     assert {row["way"] for row in written["rows"]} == ways
     assert all(0 <= row["value"]["low"] <= row["value"]["high"] <= 1 for row in written["rows"])
     assert (tmp_path / "docs" / "label-efficiency.png").stat().st_size > 5000
