@@ -194,6 +194,10 @@ def run(*words) -> tuple[int, str]:
         (["--psf", "psf.fits", "--noise", "noise.fits", "--annulus", "1"], "is not a pair of numbers"),
         (["--psf", "psf.fits", "--noise", "noise.fits", "--light", "gauss"], "unknown lens light 'gauss'"),
         (["--psf", "psf.fits", "--noise", "noise.fits", "--preset", "model-iii"], "belong to batches"),
+        (["--psf", "psf.fits", "--noise", "noise.fits", "--pixel-scale", 0], "outside 0 to 1000"),
+        (["--psf", "psf.fits", "--noise", "noise.fits", "--theta-e", 0], "the guess must be above 0"),
+        (["--psf", "psf.fits", "--noise", "noise.fits", "--psf-fwhm", 0.2], "are two PSFs"),
+        (["--psf-fwhm", 50, "--noise", "noise.fits", "--light", "none"], "outside 0 to 1.56"),
     ],
 )
 def test_bad_input_gets_its_sentence(folder, tmp_path, options, sentence):
@@ -203,6 +207,21 @@ def test_bad_input_gets_its_sentence(folder, tmp_path, options, sentence):
     assert "\n" not in text
     assert code != 0
     assert not (tmp_path / "fit" / "fit.json").exists()
+
+
+def test_numbers_that_contradict_the_image_are_said(folder, caplog):
+    from darklens.fit.one_lens.reading import Given
+
+    counts = fits.getdata(folder / "image.fits") * 1000.0
+    np.save(folder / "counts.npy", counts)
+    Given(folder / "image.fits", noise=folder / "noise.fits", psf=folder / "psf.fits").read()
+    assert "differ in unit" not in caplog.text
+    assert "header" not in caplog.text
+    Given(folder / "counts.npy", noise=folder / "noise.fits", psf=folder / "psf.fits", pixel_scale=SCALE).read()
+    assert "image and noise map seem to differ in unit" in caplog.text
+    known = Given(folder / "image.fits", noise=folder / "noise.fits", psf=folder / "psf.fits", pixel_scale=0.05).read()
+    assert known["pixel_scale"] == 0.05
+    assert 'pixels of 0.05" as given, where the header of image.fits says 0.12"' in caplog.text
 
 
 def test_a_folder_with_something_else_is_never_replaced(folder, tmp_path):

@@ -119,7 +119,7 @@ def bad(name):
         ("zero", "must be positive"),
         ("stack", "30 planes"),
         ("between", "between them"),
-        ("off", "between them"),
+        ("off", "off its middle"),
         ("huge", "limit is 1025"),
     ],
 )
@@ -159,3 +159,13 @@ def test_real_psfs(shared_data, file, hdu, fine, detector, fwhm):
 
 def test_the_gaussian_reaches_further_on_finer_pixels():
     assert GaussianPSF(0.2).margin(0.05) > GaussianPSF(0.2).margin(0.1)
+
+
+def test_a_kernel_off_its_middle_is_refused(tmp_path):
+    y, x = np.indices((21, 21)) - 10
+    kernel = np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
+    np.save(tmp_path / "psf.npy", np.roll(kernel, 1, axis=1))
+    TabulatedPSF.from_file(tmp_path / "psf.npy")
+    np.save(tmp_path / "psf.npy", np.roll(kernel, (3, 4), axis=(0, 1)))
+    with pytest.raises(InputError, match=r"5\.0 pixels off its middle \(limit 1\.1\)"):
+        TabulatedPSF.from_file(tmp_path / "psf.npy")

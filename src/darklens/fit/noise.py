@@ -125,13 +125,18 @@ class Estimated(Noise):
 
 
 def background_sigma(image: np.ndarray) -> float:
-    """Return the scatter of the four corners (a tenth of the side each), robustly: 1.4826 times the median deviation."""
+    """Return the scatter of the four corners, robustly: 1.4826 times the median deviation."""
+    values = corners(image)
+    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
+
+
+def corners(image: np.ndarray) -> np.ndarray:
+    """Return the finite pixels of the four corners, a tenth of the side each."""
     h, w = (max(2, n // 10) for n in image.shape)
-    corners = np.concatenate(
+    values = np.concatenate(
         [image[rows, columns].ravel() for rows in (slice(h), slice(-h, None)) for columns in (slice(w), slice(-w, None))]
     )
-    corners = corners[np.isfinite(corners)]
-    return float(1.4826 * np.median(np.abs(corners - np.median(corners)))) if len(corners) else 0.0
+    return values[np.isfinite(values)]
 
 
 def counts_per_unit(image: np.ndarray) -> float | None:

@@ -90,9 +90,9 @@ def posterior(
     """
     check_samples(samples)
     if not fit.converged:
-        edge = f" ({', '.join(fit.at_bounds)} at the end of the allowed range)" if fit.at_bounds else ""
+        doubt = f" ({fit.doubt})" if fit.doubt else ""
         return _without(
-            fit.parameters, None, f"the fit has not converged{edge}: no intervals are given; try other --starts or another --model"
+            fit.parameters, None, f"the fit has not converged{doubt}: no intervals are given; try more --starts or another --model"
         )
     limit = 1 + FAR_OFF * math.sqrt(2 / fit.dof)
     if fit.reduced_chi2 > limit:
@@ -123,8 +123,11 @@ def _without(values: dict[str, float], chains: Samples | None, why: str) -> Post
 
 
 def _gaussian(fit: LensFit) -> dict[str, dict[str, float | None]]:
-    sd = np.sqrt(np.diag(fit.covariance))
+    """Return intervals of the Gaussian about the optimum, which end where the parameter's range does."""
     found: dict[str, dict[str, float | None]] = {}
-    for (name, value), sigma in zip(fit.parameters.items(), sd.tolist(), strict=True):
-        found[name] = {"value": value} | {k: value + sigma * float(stats.norm.ppf(q)) for k, q in QUANTILES.items()}
+    for name, value, sigma, low, high in zip(
+        fit.names, fit.found.eta.tolist(), np.sqrt(np.diag(fit.covariance)).tolist(), *fit.model.bounds, strict=True
+    ):
+        ends = {key: value + sigma * float(stats.norm.ppf(q)) for key, q in QUANTILES.items()}
+        found[name] = {"value": value} | {key: float(np.clip(end, low, high)) for key, end in ends.items()}
     return found

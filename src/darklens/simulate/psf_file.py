@@ -18,6 +18,9 @@ SUM_TOLERANCE = 1e-3
 LARGEST = 1025
 """Pixels of a side; the whole image is rendered wider by half of this on every side."""
 
+OFF_CENTRE = 0.05
+"""Largest distance of the light's centroid from the middle, in units of the shorter side; a pixel is allowed to every kernel."""
+
 _log = logging.getLogger("darklens")
 
 
@@ -36,8 +39,8 @@ def read_psf(path: Path, *, hdu: int | str | None = None, pixel_scale: float | N
         The PSF; its `origin` holds the file's name, its extension and its SHA-256.
 
     Raises:
-        InputError: no file, no image, several images, pixels that are not finite, a sum that is not positive, or an even side
-            with the light's centre between pixels.
+        InputError: no file, no image, several images, pixels that are not finite, a sum that is not positive, light that is not
+            about the middle, or an even side with the light's centre between pixels.
     """
     records = list(read(path, hdu=hdu, fill="refuse"))
     if len(records) != 1 or records[0].image.shape[0] != 1:
@@ -52,8 +55,21 @@ def read_psf(path: Path, *, hdu: int | str | None = None, pixel_scale: float | N
         raise InputError(f"PSF in {path} has sum {total:.4g}: it must be positive; repair the file")
     if abs(total - 1) > SUM_TOLERANCE:
         _log.warning("PSF in %s has sum %.4g and was divided by it", path.name, total)
+    _check_centred(kernel, path)
     scale = pixel_scale if pixel_scale is not None else record.metadata.get("pixel_scale")
     return TabulatedPSF(_odd(kernel, path), scale, _origin(path, record))
+
+
+def _check_centred(kernel: np.ndarray, path: Path) -> None:
+    """Refuse a kernel that would move all it blurs."""
+    light = np.clip(kernel, 0, None)
+    off = [float((np.arange(n) * light.sum(1 - axis)).sum() / light.sum() - 0.5 * (n - 1)) for axis, n in enumerate(kernel.shape)]
+    limit = max(1.0, OFF_CENTRE * min(kernel.shape))
+    if np.hypot(*off) > limit:
+        raise InputError(
+            f"PSF in {path} has its light {np.hypot(*off):.1f} pixels off its middle (limit {limit:.1f}), and would move all it "
+            "blurs: cut it about its centre"
+        )
 
 
 def _origin(path: Path, record: Record) -> str:

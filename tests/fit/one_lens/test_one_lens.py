@@ -9,6 +9,7 @@ from scipy.signal import fftconvolve
 
 from darklens.errors import InputError
 from darklens.fit.one_lens import Choices, Linear, Macro, Model, Observation, SourceGrid, adapted, fit_lens, lens_light
+from darklens.infer.lens_posterior import posterior
 from darklens.lensing import PointMass
 
 from .conftest import SCALE, TRUTH, kernel
@@ -221,6 +222,45 @@ def test_an_image_off_centre_is_refused_and_its_centre_can_be_given(lens):
     assert fit.parameters["center_x"] == pytest.approx(0.61, abs=0.03)
 
 
+def test_a_neighbour_or_a_quasar_is_no_lens_off_centre(lens):
+    y, x = np.indices((80, 80))
+    sky = {"image": np.zeros((80, 80)), "noise": np.full((80, 80), 0.005)}
+    for key, plane in sky.items():
+        plane[24:56, 24:56] = lens[key]
+    companion = 6 * lens["image"].max() * np.exp(-0.5 * ((x - 40) ** 2 + (y - 74) ** 2) / 4)
+    quasars = sum(3 * lens["image"].max() * np.exp(-((x - a) ** 2) - (y - b) ** 2) for a, b in ((54, 40), (39, 25)))
+    everywhere = np.ones((80, 80), bool)
+    for light in (companion, quasars):
+        whole = Observation(sky["image"] + light, sky["noise"], lens["psf"], SCALE, everywhere)
+        whole.check_centred(True, 1.1)
+        with pytest.raises(InputError, match="off the middle"):
+            Observation(np.roll(whole.image, 22, axis=1), sky["noise"], lens["psf"], SCALE, everywhere).check_centred(True, 1.1)
+
+
+def test_a_lens_so_far_out_that_no_ring_is_about_the_middle_is_off_centre(lens):
+    image, noise = np.zeros((80, 80)), np.full((80, 80), 0.005)
+    image[46:78, 46:78], noise[46:78, 46:78] = lens["image"], lens["noise"]
+    with pytest.raises(InputError, match="say where the lens is with --centre"):
+        fit_lens(image, noise, lens["psf"], pixel_scale=SCALE)
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"theta_E": 0.0}, "above 0"),
+        ({"theta_E": float("nan")}, "above 0"),
+        ({"theta_E": 9.0}, "outside the image, which reaches to"),
+        ({"centre": (float("nan"), 0.0)}, "two numbers"),
+        ({"centre": (5.0, 0.0)}, "outside the image, which reaches to"),
+        ({"annulus": (0.2, 0.4), "theta_E": 1.1}, "annulus 0.2,0.4 leaves"),
+        ({"annulus": (0.2, float("inf"))}, "inner radius first"),
+    ],
+)
+def test_a_guess_that_no_image_has_room_for_is_refused(lens, choices, sentence):
+    with pytest.raises(InputError, match=sentence):
+        fit_lens(**lens, choices=Choices(**choices))
+
+
 def test_a_mask_the_wrong_way_round_is_noticed(lens):
     y, x = np.indices(lens["image"].shape)
     excluded = np.hypot(x - 15.5, y - 15.5) > 14
@@ -240,6 +280,19 @@ def test_a_fit_at_a_bound_has_not_converged(pixelised):
     stuck = replace(pixelised, found=replace(pixelised.found, eta=eta))
     assert stuck.at_bounds == ("gamma",)
     assert not stuck.converged
+
+
+def test_what_the_pixels_say_nothing_about_is_as_wide_as_its_range(pixelised):
+    k, information = pixelised.names.index("light_e1"), pixelised.found.information.copy()
+    information[k], information[:, k] = 0.0, 0.0  # Gaussians without flux have a shape all the same
+    blind = replace(pixelised, found=replace(pixelised.found, information=information))
+    low, high = pixelised.model.low["light_e1"], pixelised.model.high["light_e1"]
+    assert blind.covariance[k, k] == pytest.approx((high - low) ** 2 / 12)
+    told = posterior(blind).intervals
+    ends = [told["light_e1"][end] for end in ("low95", "low", "high", "high95")]
+    assert low <= ends[0] < ends[1] < ends[2] < ends[3] <= high
+    seen = posterior(pixelised).intervals["theta_E"]
+    assert told["theta_E"]["high"] == pytest.approx(seen["high"], rel=1e-3)
 
 
 def test_the_kernel_of_the_tests_has_no_symmetry():

@@ -50,7 +50,10 @@ def ring_radius(observation: Observation, centre: tuple[float, float]) -> float:
     half = SECTORS // 2
     weight = np.minimum(height[:half], height[half:]) ** 2
     if not weight.max() > 1:
-        raise InputError("no arc stands out of the noise: say how large the ring is with --theta-e, in arcsec, or check the image")
+        raise InputError(
+            "no arc stands out of the noise about the middle: say how large the ring is with --theta-e and where the lens is with "
+            "--centre, in arcsec, or check the image"
+        )
     return float((weight * 0.5 * (radius[:half] + radius[half:])).sum() / weight.sum())
 
 

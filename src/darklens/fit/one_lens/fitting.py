@@ -14,6 +14,7 @@ from darklens.fit.one_lens.light import LIGHTS_OF_LENS, LightBasis, Shape, lens_
 from darklens.fit.one_lens.macro import Macro
 from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.observation import Observation
+from darklens.fit.one_lens.parity import imaged_once
 from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.search import Found, descend
 from darklens.fit.one_lens.source_grid import REGULARISATIONS, SourceGrid, adapted
@@ -77,7 +78,11 @@ class Choices:
             raise InputError(f"{self.starts} starts: give at least one")
         if self.nodes is not None and not 4 <= self.nodes <= 60:
             raise InputError(f"{self.nodes} source nodes along a side are outside 4 to 60: choose a number in between")
-        if self.annulus is not None and not 0 <= self.annulus[0] < self.annulus[1]:
+        if self.theta_E is not None and not 0 < self.theta_E < np.inf:
+            raise InputError(f'Einstein radius {self.theta_E:g}": the guess must be above 0; give it in arcsec')
+        if self.centre is not None and not np.isfinite(self.centre).all():
+            raise InputError(f"centre {self.centre[0]:g},{self.centre[1]:g}: give two numbers, x and y in arcsec from the middle")
+        if self.annulus is not None and not 0 <= self.annulus[0] < self.annulus[1] < np.inf:
             raise InputError(f"annulus {self.annulus}: give the inner radius first, then a larger one, in arcsec")
 
 
@@ -137,7 +142,8 @@ def fit_lens(
             log(f"start {number + 1} of {len(starts)}: ln E {found.evidence:.1f}, {_told(found)}")
     if not candidates:
         raise WorkError("none of the starts led to a model: say how large the ring is with --theta-e, or give more --starts")
-    best = max(_together(candidates, positions, theta_E), key=lambda f: f.evidence)
+    together = _together(candidates, positions, theta_E)
+    best = max([found for found in together if not imaged_once(found)] or together, key=lambda f: f.evidence)
     final = replace(_refocused(model, best, choices, mask), positions=positions if positions and positions.in_likelihood else None)
     best = _refined(final, best, choices, log)
     return LensFit(best, choices, tuple(sorted((f.evidence for f in candidates), reverse=True)), positions)
@@ -174,20 +180,44 @@ def _prepared(
     mask = np.isfinite(image) if mask is None else np.asarray(mask, bool)
     whole = Observation(image, noise, psf, pixel_scale, mask, choices.subpixels)
     centre = choices.centre or (0.0, 0.0)
+    whole.check_inside(centre)
     if positions is not None:
         whole.check_counts(positions.x, positions.y)
-    theta_E = choices.theta_E or (positions and positions.radius(centre)) or ring_radius(whole, centre)
+    theta_E = choices.theta_E or (positions and positions.radius(centre)) or _ring_radius(whole, centre, choices)
     inner, outer = _edges(choices, theta_E)
     kept = whole.mask & annulus(whole, centre, inner, outer)
-    ring = annulus(whole, centre, 0.7 * theta_E, 1.3 * theta_E)
-    if not kept.any() or (kept & ring).sum() < 0.2 * ring.sum():
-        raise InputError(
-            f'the mask leaves {int((kept & ring).sum())} of the {int(ring.sum())} pixels around the ring at {theta_E:.2f}": it '
-            "has to be non-zero where a pixel counts; give one that marks what to leave out with --exclude"
-        )
+    _check_ring(whole, kept, centre, theta_E, choices)
     if choices.centre is None:  # not before the mask is known to be the right way round: it says which light is looked at
-        whole.check_centred(choices.light != "none")
+        whole.check_centred(choices.light != "none", theta_E)
     return replace(whole, mask=kept), theta_E, centre
+
+
+def _ring_radius(whole: Observation, centre: tuple[float, float], choices: Choices) -> float:
+    try:
+        return ring_radius(whole, centre)
+    except InputError:
+        if choices.centre is None:
+            whole.check_centred(choices.light != "none")  # a lens far out has no ring about the middle
+        raise
+
+
+def _check_ring(whole: Observation, kept: np.ndarray, centre: tuple[float, float], theta_E: float, choices: Choices) -> None:
+    """Refuse pixels that leave nothing of the ring."""
+    ring = annulus(whole, centre, 0.7 * theta_E, 1.3 * theta_E)
+    if not ring.any():
+        raise InputError(
+            f'a ring of {theta_E:.4g}" lies outside the image, which reaches to {whole.reach_told}: give --theta-e in arcsec, or '
+            "check the pixel scale"
+        )
+    if kept.any() and (kept & ring).sum() >= 0.2 * ring.sum():
+        return
+    left = f'{int((kept & ring).sum())} of the {int(ring.sum())} pixels around the ring at {theta_E:.2f}"'
+    if choices.annulus is not None and (whole.mask & ring).sum() >= 0.2 * ring.sum():
+        inner, outer = choices.annulus
+        raise InputError(f"annulus {inner:g},{outer:g} leaves {left}: give --annulus radii on both sides of the ring, or --theta-e")
+    raise InputError(
+        f"the mask leaves {left}: it has to be non-zero where a pixel counts; give one that marks what to leave out with --exclude"
+    )
 
 
 def _model(observation: Observation, choices: Choices, theta_E: float, centre: tuple[float, float]) -> Model:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from darklens.fit.one_lens.model import Model
+from darklens.fit.one_lens.parity import imaged_once
 from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.search import Found, descend
 from darklens.lensing import Mass
@@ -51,13 +52,30 @@ class LensFit:
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """Gaussian approximation of the parameters' covariance, `(p, p)`: the inverse of the Gauss-Newton matrix."""
-        return np.linalg.pinv(self.found.information, rcond=1e-14, hermitian=True)
+        """Gaussian approximation of the parameters' covariance, `(p, p)`: the inverse of the Gauss-Newton matrix and the priors'.
+
+        A prior, uniform within its bounds, counts with its variance: where the pixels say nothing, as of the shape of Gaussians
+        without flux, it is all there is.
+        """
+        low, high = self.model.bounds
+        return np.linalg.inv(self.found.information + np.diag(12 / (high - low) ** 2))
 
     @property
     def converged(self) -> bool:
-        """Whether the descent came to rest, and not at the end of a parameter's range."""
-        return self.found.converged and not self.at_bounds
+        """Whether the descent came to rest, on a lens, and not at the end of a parameter's range."""
+        return self.found.converged and not self.doubt
+
+    @property
+    def doubt(self) -> str:
+        """Why what the descent came to is no answer, a clause; empty where nothing is known against it."""
+        if self.at_bounds:
+            return f"{', '.join(self.at_bounds)} at the end of the allowed range"
+        if imaged_once(self.found):
+            return (
+                f"at theta_E {self.parameters['theta_E']:.3g}\" the model images its source only once, the ring being the source's "
+                "own shape; say how large the ring is with --theta-e"
+            )
+        return ""
 
     @property
     def at_bounds(self) -> tuple[str, ...]:

@@ -22,6 +22,10 @@ OFF_CENTRE = 0.25
 """Largest distance of the light's centroid from the middle of the field, in units of half its side."""
 PEAK_OFF_CENTRE = 0.3
 """The same of the brightest place, which may be an image of a quasar."""
+SURROUNDINGS = 1.5
+"""Radius about the middle, in units of the ring's, within which the light is that of the lens and its source."""
+UNBALANCED = 0.25
+"""Distance from the middle, in the same units, beyond which the centroid or the galaxy in it speaks of another middle."""
 SIGNIFICANT = 3.0
 """Standard deviations above which a pixel counts for the centroid."""
 
@@ -128,21 +132,40 @@ class Observation:
         for number, (px, py) in enumerate(zip(x, y, strict=True), start=1):
             column, row = (round(p / self.pixel_scale + (n - 1) / 2) for p, n in ((px, self.shape[1]), (py, self.shape[0])))
             if not (0 <= row < self.shape[0] and 0 <= column < self.shape[1]):
-                reach = 0.5 * self.pixel_scale * self.shape[1], 0.5 * self.pixel_scale * self.shape[0]
                 raise InputError(
-                    f'position {number} at ({px:g}", {py:g}") lies outside the image, which reaches to +-{reach[0]:.4g}" and '
-                    f'+-{reach[1]:.4g}": give x and y in arcsec from its middle'
+                    f'position {number} at ({px:g}", {py:g}") lies outside the image, which reaches to {self.reach_told}: give x '
+                    "and y in arcsec from its middle"
                 )
             if not self.mask[row, column]:
                 raise InputError(
                     f'position {number} at ({px:g}", {py:g}") lies on a pixel that does not count: correct it, or the mask'
                 )
 
-    def check_centred(self, bright_lens: bool) -> None:
+    @property
+    def reach_told(self) -> str:
+        """How far the image reaches in x and in y, in words."""
+        x, y = (f'+-{0.5 * self.pixel_scale * n:.4g}"' for n in self.shape[::-1])
+        return f"{x} and {y}"
+
+    def check_inside(self, place: tuple[float, float]) -> None:
+        """Refuse a centre, x and y in arcsec, that lies outside the image.
+
+        Raises:
+            InputError: naming it.
+        """
+        if any(abs(p) > 0.5 * self.pixel_scale * n for p, n in zip(place, self.shape[::-1], strict=True)):
+            raise InputError(
+                f'centre ({place[0]:g}", {place[1]:g}") lies outside the image, which reaches to {self.reach_told}: give x and y '
+                "in arcsec from its middle"
+            )
+
+    def check_centred(self, bright_lens: bool, theta_E: float | None = None) -> None:
         """Refuse an image whose light is not about its middle.
 
         Args:
             bright_lens: the lens galaxy shines, so that the brightest place is near the middle too.
+            theta_E: radius of the ring about the middle, arcsec; where the light within it is balanced about the middle, what is
+                brighter is a neighbour, or the images of a quasar.
 
         Raises:
             InputError: the centroid of what stands out of the noise, or the brightest place, is too far out.
@@ -154,18 +177,31 @@ class Observation:
             )
         x, y = self.coordinates()
         half = 0.5 * min(self.shape) * self.pixel_scale
-        peak = ndimage.gaussian_filter(np.where(self.mask, bright, 0.0), 2.0).argmax()
-        places = [
-            ("centroid of the light", (bright * x).sum() / bright.sum(), (bright * y).sum() / bright.sum(), OFF_CENTRE * half)
-        ]
+        smooth = ndimage.gaussian_filter(np.where(self.mask, bright, 0.0), 2.0)
+        places = [("centroid of the light", *_centroid(bright, x, y), OFF_CENTRE * half)]
         if bright_lens:
-            places.append(("brightest place", x.flat[peak], y.flat[peak], PEAK_OFF_CENTRE * half))
+            places.append(("brightest place", *_brightest(smooth, x, y), PEAK_OFF_CENTRE * half))
+        if theta_E is not None:
+            r = np.hypot(x, y)
+            near = np.where(self.mask & (r < SURROUNDINGS * theta_E), bright, 0.0)
+            balanced = near.any() and np.hypot(*_centroid(near, x, y)) < UNBALANCED * theta_E
+            inner = np.where(r < 2 * UNBALANCED * theta_E, smooth, 0.0)
+            if balanced and (not bright_lens or np.hypot(*_brightest(inner, x, y)) < UNBALANCED * theta_E):
+                return
         for what, cx, cy, limit in places:
             if np.hypot(cx, cy) > limit:
                 raise InputError(
                     f'the {what} is at ({cx:.2f}", {cy:.2f}"), more than {limit:.2f}" off the middle of the image: cut the image '
                     "about the lens, or say where the lens is with --centre X,Y"
                 )
+
+
+def _centroid(light: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    return float((light * x).sum() / light.sum()), float((light * y).sum() / light.sum())
+
+
+def _brightest(light: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    return float(x.flat[light.argmax()]), float(y.flat[light.argmax()])
 
 
 def trimmed(kernel: np.ndarray) -> np.ndarray:

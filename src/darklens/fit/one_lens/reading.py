@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import torch
 
 from darklens.data import Record, read
 from darklens.errors import InputError
-from darklens.fit.noise import Linear, background_sigma
+from darklens.fit.noise import Linear, background_sigma, corners
 from darklens.simulate import instrument as find_instrument
 from darklens.simulate.psf import PSF, GaussianPSF
 from darklens.simulate.psf_file import read_psf
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 UNIT_RANGE = 0.2, 5.0
 """Scatter of the corners, in units of the instrument's background, outside which an image cannot be in e-/s."""
+SAME_SCALE = 0.01
+"""Relative difference between two pixel scales that is worth a word."""
+TOO_QUIET = 10.0
+"""Scatter of the corners, in units of the noise map there, above which the map cannot be of this image."""
+
+_log = logging.getLogger("darklens")
 
 
 @dataclass(frozen=True)
@@ -64,20 +71,38 @@ class Given:
         record = _one(self.image, self.hdu, self.bands, fill=np.nan)
         image = record.image[0].astype(np.float64)
         camera = find_instrument(self.instrument) if self.instrument else None
-        scale = self.pixel_scale or record.metadata.get("pixel_scale") or (camera.pixel_scale if camera else None)
-        if scale is None:
-            raise InputError(f"{self.image} does not say how large its pixels are: give --pixel-scale in arcsec")
+        scale = self._scale(record.metadata.get("pixel_scale"), camera)
         return {
             "image": image,
             "noise": self._noise(image, camera),
-            "psf": self._kernel(float(scale), camera),
+            "psf": self._kernel(scale, image.shape, camera),
             "mask": self._mask(image),
-            "pixel_scale": float(scale),
+            "pixel_scale": scale,
         }
+
+    def _scale(self, told: float | None, camera: Instrument | None) -> float:
+        """Return arcsec a pixel; what the user says goes before what the header says, and both are named where they differ."""
+        if self.pixel_scale is None:
+            if told is None and camera is None:
+                raise InputError(f"{self.image} does not say how large its pixels are: give --pixel-scale in arcsec")
+            return float(told or camera.pixel_scale)
+        if not 0 < self.pixel_scale < 1e3:
+            raise InputError(f'pixel scale {self.pixel_scale:g}" is outside 0 to 1000": give it in arcsec')
+        if told and abs(self.pixel_scale / told - 1) > SAME_SCALE:
+            _log.warning('pixels of %g" as given, where the header of %s says %g"', self.pixel_scale, self.image.name, told)
+        return self.pixel_scale
 
     def _noise(self, image: np.ndarray, camera: Instrument | None) -> np.ndarray:
         if self.noise is not None:
-            return _plane(self.noise, self.noise_hdu)
+            noise = _plane(self.noise, self.noise_hdu)
+            around = corners(noise)
+            stated, seen = float(np.median(around)) if len(around) else 0.0, background_sigma(image)
+            if stated > 0 and seen > TOO_QUIET * stated:
+                _log.warning(
+                    "the corners of %s scatter by %.3g where %s says %.3g: image and noise map seem to differ in unit",
+                    self.image.name, seen, self.noise.name, stated,
+                )  # fmt: skip
+            return noise
         if camera is None:
             raise InputError(f"{self.image} comes without a noise map: give one with --noise, or the camera with --instrument")
         expected, seen = camera.background_sigma, background_sigma(image)
@@ -89,10 +114,17 @@ class Given:
         v0, v1 = Linear.of(camera).variance(image[None])
         return np.sqrt(v0[0] + v1[0] * np.clip(np.nan_to_num(image), 0, None))
 
-    def _kernel(self, scale: float, camera: Instrument | None) -> np.ndarray:
+    def _kernel(self, scale: float, shape: tuple[int, ...], camera: Instrument | None) -> np.ndarray:
         if self.psf is not None:
+            if self.psf_fwhm is not None:
+                raise InputError(f"{self.psf} and a Gaussian of {self.psf_fwhm:g} arcsec are two PSFs: give --psf or --psf-fwhm")
             return read_psf(self.psf, hdu=self.psf_hdu).on_pixels(scale)
         if self.psf_fwhm is not None:
+            largest = 0.5 * scale * min(shape)
+            if not 0 < self.psf_fwhm <= largest:
+                raise InputError(
+                    f'PSF width {self.psf_fwhm:g}" is outside 0 to {largest:.4g}", half the image: give --psf-fwhm in arcsec'
+                )
             return _kernel_of(GaussianPSF(self.psf_fwhm), scale)
         if camera is None:
             raise InputError(

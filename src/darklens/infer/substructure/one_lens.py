@@ -55,9 +55,9 @@ def localise_lens(
     known = given.read()
     fit = fit_lens(**known, choices=choices, log=log)
     if not fit.converged:
-        ends = f", {', '.join(fit.at_bounds)} at the end of their range" if fit.at_bounds else ""
+        doubt = f", {fit.doubt}" if fit.doubt else ""
         raise InputError(
-            f"the smooth model did not converge (reduced chi^2 {fit.reduced_chi2:.3g}{ends}): what it leaves over is no "
+            f"the smooth model did not converge (reduced chi^2 {fit.reduced_chi2:.3g}{doubt}): what it leaves over is no "
             "evidence for a clump; give more --starts, --theta-e, or another --model"
         )
     log(f"smooth lens: reduced chi^2 {fit.reduced_chi2:.3f}, ln E {fit.evidence:.1f}; looking for {clump.kind} clumps")
