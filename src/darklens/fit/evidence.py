@@ -185,7 +185,7 @@ def _orthogonal(information: Tensor, overlap: Tensor, normal: np.ndarray) -> Ten
 
 
 def _root(correlations: Tensor) -> Tensor:
-    """Return Cholesky factors; of images that say next to nothing rounding leaves matrices that have none, and the nearest ones do."""
+    """Return Cholesky factors, of the nearest matrices that have some where rounding has left none, as for images without light."""
     root, failed = torch.linalg.cholesky_ex(correlations)
     if failed.any():
         values, vectors = torch.linalg.eigh(correlations[failed > 0])

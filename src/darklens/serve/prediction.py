@@ -19,6 +19,7 @@ from darklens.files import plain
 from darklens.fit import Plan, SmoothFit
 from darklens.fit.lens_model import PARAMETERS
 from darklens.fit.request import Request as FitRequest
+from darklens.serve.answers import NothingUsed
 from darklens.serve.bench import Bench
 from darklens.serve.bench.seen import as_seen
 from darklens.serve.frames import MEDIA_TYPE, frame
@@ -50,6 +51,7 @@ FILES = {
 Model = Annotated[str | None, Query(max_length=200, description="Name of a model, see /api/models; the first by default.")]
 Hdu = Annotated[str | None, Query(max_length=40, pattern=r"^[\w-]+$", description="Extension of FITS files, by number or name.")]
 Bands = Annotated[str | None, Query(max_length=100, pattern=r"^[\w.,-]+$", description="Bands in the model's order: g,r,i.")]
+Key = Annotated[str | None, Query(max_length=100, description="Array of .npz files that hold several.")]
 Maps = Annotated[bool, Query(description="Answer with a frame that carries image, model and residual of each.")]
 
 
@@ -72,6 +74,7 @@ async def predict(
     model: Model = None,
     resize: Annotated[bool, Query(description="Accept images of another size, by resampling.")] = False,
     hdu: Hdu = None,
+    key: Key = None,
     bands: Bands = None,
     format: Annotated[Literal["json", "csv"], Query()] = "json",
     maps: Maps = False,
@@ -79,7 +82,7 @@ async def predict(
     """Classify the images of FITS, .npy, .npz or PNG files."""
     network: Network = request.app.state.judges.get(model)
     files = await uploaded(request)
-    options = Options(hdu=extension(hdu), bands=bands)
+    options = Options(hdu=extension(hdu), key=key, bands=bands)
     records, refused = await workshop(request).run(opened, request, files, options, network, resize)
     verdicts = await network.judge([image for _, image in records]) if records else []
     rows: list[dict[str, Any]] = []
@@ -92,8 +95,7 @@ async def predict(
             note = {"note": record.metadata["note"]} if "note" in record.metadata else {}
             rows.append({"name": record.id, "file": record.source} | verdict.as_dict() | note)
     if not rows:
-        more = f" (and {len(refused) - 1} more that could not be used)" if len(refused) > 1 else ""
-        raise InputError(f"{refused[0]['error']}{more}")
+        raise NothingUsed(refused)
     if format == "csv":
         return Response(
             _csv(rows, network), media_type="text/csv", headers={"content-disposition": 'attachment; filename="predictions.csv"'}
@@ -194,13 +196,15 @@ async def fit(
     pixel_scale: Annotated[float | None, Query(gt=0, lt=1000, description="Arcsec, with psf_fwhm.")] = None,
     psf_fwhm: Annotated[float | None, Query(gt=0, lt=1000, description="Arcsec.")] = None,
     hdu: Hdu = None,
+    key: Key = None,
     bands: Bands = None,
     maps: Maps = False,
 ) -> Response:
     """Fit smooth lenses to the images of FITS, .npy, .npz or PNG files."""
     files = await uploaded(request)
+    options = Options(hdu=extension(hdu), key=key, bands=bands)
     wish = FitRequest(preset, instrument, lens, {}, pixel_scale, psf_fwhm)
-    content = await workshop(request).run(_fitted, request, files, Options(hdu=extension(hdu), bands=bands), wish, maps)
+    content = await workshop(request).run(_fitted, request, files, options, wish, maps)
     return Response(content, media_type=MEDIA_TYPE) if maps else Response(content, media_type="application/json")
 
 
