@@ -128,6 +128,15 @@ def test_a_slider_turns_the_lens_by_keyboard_and_the_link_keeps_it(page, served)
     assert pixels(page) == turned, "the link is the lens"
 
 
+def test_a_link_that_asks_for_what_is_not_there_says_so_and_shows_a_lens(page, served):
+    page.goto(f"{served.url}/#theta_E=99&e1=abc&gamma=2.1&substructure=strings&size=64&model=oracle")
+    drawn(page)
+    assert "theta_E 99, e1 abc, substructure strings, ..." in page.inner_text("#notices")
+    assert page.input_value("#theta_E") == "1.2"
+    assert page.input_value("#gamma") == "2.1"
+    assert page.input_value("#substructure") == "none"
+
+
 def test_substructure_shows_its_own_sliders_and_its_trace(page, served):
     page.goto(f"{served.url}/#noise=false&size=64")
     drawn(page)

@@ -123,6 +123,8 @@ def test_pixels_that_were_mended_are_told(client, lenses):
     image[3, 4:7] = np.nan
     (row,) = client.post("/api/predict", files={"files": ("b.npy", npy(image))}).json()["predictions"]
     assert row["note"] == "3 pixels that were not finite took the level of its band's frame"
+    (fit,) = client.post("/api/fit?preset=common-test", content=npy(image)).json()["fits"]
+    assert fit["note"] == row["note"]
 
 
 def test_files_of_one_name_can_be_told_apart(client, lenses):

@@ -92,8 +92,7 @@ async def predict(
         elif isinstance(verdict, BaseException):
             raise verdict
         else:
-            note = {"note": record.metadata["note"]} if "note" in record.metadata else {}
-            rows.append({"name": record.id, "file": record.source} | verdict.as_dict() | note)
+            rows.append({"name": record.id, "file": record.source} | verdict.as_dict() | noted(record))
     if not rows:
         raise NothingUsed(refused)
     if format == "csv":
@@ -130,6 +129,11 @@ def opened(
     if len(found) > limits.images:
         raise InputError(f"{len(found)} images at once, the limit is {limits.images}: send them in parts")
     return found, refused
+
+
+def noted(record: Record) -> dict[str, str]:
+    """Return what there is to say about how an image was read."""
+    return {"note": record.metadata["note"]} if "note" in record.metadata else {}
 
 
 def _in_the_browser(sentence: str) -> str:
@@ -220,7 +224,7 @@ def _fitted(request: Request, files: list[tuple[str, bytes]], options: Options, 
         found = plan.fit(images)
     except InputError as error:
         raise InputError(_in_the_browser(str(error))) from None
-    rows = [{"name": record.id} | told for record, told in zip(records, parameters_of(found), strict=True)]
+    rows = [{"name": record.id} | told | noted(record) for record, told in zip(records, parameters_of(found), strict=True)]
     answer = {"model": plan.model.name, "origin": plan.origin, "fits": rows}
     if not maps:
         return json.dumps(plain(answer), allow_nan=False).encode()
