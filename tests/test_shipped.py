@@ -114,6 +114,11 @@ def test_a_shipped_run_is_found_by_name_and_answers_as_its_original(shipped, fin
         assert open_run(name).path == shipped
 
 
+def test_shipped_runs_are_compared_on_other_data_alone(shipped):
+    with pytest.raises(InputError, match="cnn:common-test has no predictions of single images: run darklens evaluate"):
+        compare(["cnn:common-test", "cnn:common-test"])
+
+
 def test_a_folder_of_that_name_wins(shipped, finished, tmp_path):
     os.symlink(finished.path, tmp_path / "here" / "cnn:common-test")
     assert not Run.open("cnn:common-test").shipped

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -53,17 +53,46 @@ def progress_bar() -> Iterator[Any]:
 
 WORDS = 24
 """Characters from which on a cell that begins with a letter is a sentence, not a value."""
+GAP = 3
+"""Characters between two columns."""
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout: the first column and columns of words to the left, numbers to the right."""
-    drawn = RichTable(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for i, column in enumerate(columns):
-        words = i == 0 or any(len(str(row[i])) > WORDS and str(row[i])[0].isalpha() for row in rows)
-        drawn.add_column(column, justify="left" if words else "right", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(str(cell)) for cell in row))
-    stdout.print(drawn)
+    """Print a table on stdout: the first column and columns of words to the left, numbers to the right.
+
+    One that is wider than the terminal is printed in parts, each with the first column.
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    words = [i == 0 or any(len(row[i]) > WORDS and row[i][0].isalpha() for row in cells) for i in range(len(columns))]
+    least = [
+        max(
+            map(len, (*columns[i].split(), *(word for row in cells for word in (row[i].split() if words[i] else [row[i]])))),
+            default=0,
+        )
+        for i in range(len(columns))
+    ]
+    natural = [max(map(len, (columns[i], *(row[i] for row in cells)))) for i in range(len(columns))]
+    for k, part in enumerate(_parts(least, stdout.width)):
+        drawn = RichTable(title=None if k else title, title_justify="left", show_edge=False, pad_edge=False)
+        tight = sum(natural[i] + GAP for i in part) - GAP > stdout.width and len(part) > 2
+        for i in part:
+            justify: Literal["left", "right"] = "left" if words[i] else "right"
+            drawn.add_column(columns[i], justify=justify, overflow="fold", width=least[i] if tight and not words[i] else None)
+        for row in cells:
+            drawn.add_row(*(Text(row[i]) for i in part))
+        stdout.print(*([""] if k else []), drawn, sep="\n")
+
+
+def _parts(least: list[int], width: int) -> list[list[int]]:
+    """Return which columns to print together, the first with each, so that all have the room that they need at least."""
+    parts, room = [[0]], width - least[0]
+    for i, needed in enumerate(least[1:], start=1):
+        if len(parts[-1]) > 1 and needed + GAP > room:
+            parts.append([0])
+            room = width - least[0]
+        room -= needed + GAP
+        parts[-1].append(i)
+    return parts
 
 
 def markdown(text: str, drawn: str | None = None) -> None:

@@ -139,6 +139,9 @@ class Evaluation:
         import pyarrow.parquet as pq
 
         path = self.path / "predictions.parquet"
+        if not path.exists():
+            remedy = "run darklens evaluate on it and the others with --data PATH, and take those by --on NAME"
+            raise InputError(f"{self.name} has no predictions of single images: {remedy}")
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:

@@ -119,6 +119,16 @@ def test_images_that_no_lens_could_make_have_finite_evidence():
     assert np.isfinite(plan.evidence(images, fit)).all()
 
 
+@pytest.mark.parametrize("level", [0.0, 7.0, -1e-30])
+def test_blank_images_have_finite_evidence_and_leave_their_neighbours_alone(level):
+    plan = plan_for("common-test")
+    lens = darklens.simulate("common-test", 1, seed=5).image_array()[:, 0]
+    images = np.concatenate([np.full_like(lens, level), lens])
+    maps = plan.evidence(images, plan.fit(images))
+    assert np.isfinite(maps).all()
+    assert np.array_equal(maps[1:], plan.evidence(lens, plan.fit(lens)))
+
+
 def test_a_crop_larger_than_the_image_is_refused(smooth):
     images, plan, fit = smooth
     with pytest.raises(InputError, match="crop 200 is larger than the image"):

@@ -128,6 +128,15 @@ def test_a_slider_turns_the_lens_by_keyboard_and_the_link_keeps_it(page, served)
     assert pixels(page) == turned, "the link is the lens"
 
 
+def test_a_link_that_asks_for_what_is_not_there_says_so_and_shows_a_lens(page, served):
+    page.goto(f"{served.url}/#theta_E=99&e1=abc&gamma=2.1&substructure=strings&size=64&model=oracle")
+    drawn(page)
+    assert "theta_E 99, e1 abc, substructure strings, ..." in page.inner_text("#notices")
+    assert page.input_value("#theta_E") == "1.2"
+    assert page.input_value("#gamma") == "2.1"
+    assert page.input_value("#substructure") == "none"
+
+
 def test_substructure_shows_its_own_sliders_and_its_trace(page, served):
     page.goto(f"{served.url}/#noise=false&size=64")
     drawn(page)
@@ -194,6 +203,39 @@ def test_files_are_dropped_good_and_bad(page, served, tmp_path, lenses):
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
     comes(page, "document.querySelector('.answers').textContent.includes('dropped.png is of no format')")
+
+
+def test_answers_stand_in_the_order_of_the_files_and_each_bad_one_has_its_sentence(page, served, tmp_path, lenses):
+    files = [tmp_path / name for name in ("a.npy", "b.npy", "c.npy")]
+    for path, image in zip(files, lenses, strict=True):
+        np.save(path, image)
+    page.goto(f"{served.url}/predict")
+    page.set_input_files("#files", files)
+    page.wait_for_selector(".one .bars >> nth=2")
+    assert page.locator(".one h3").all_inner_texts() == ["a.npy", "b.npy", "c.npy"]
+    page.click("#clear")
+    bad = [tmp_path / "small.npy", tmp_path / "words.txt"]
+    np.save(bad[0], lenses[0, 0, :5, :5])
+    bad[1].write_text("words")
+    page.set_input_files("#files", bad)
+    page.wait_for_selector(".one.refused >> nth=1")
+    sentences = page.locator(".one.refused p").all_inner_texts()
+    assert [sentence.split(" is ")[0] for sentence in sentences] == ["small.npy", "words.txt"]
+
+
+def test_a_folder_is_dropped(page, served, tmp_path, lenses):
+    for k, name in enumerate(("no", "vort")):
+        (tmp_path / "lenses" / name).mkdir(parents=True)
+        np.save(tmp_path / "lenses" / name / "lens.npy", lenses[2 * k])
+    page.goto(f"{served.url}/predict")
+    box = page.locator("#drop").bounding_box()
+    dropped = {"items": [], "files": [str(tmp_path / "lenses")], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        where = {"x": box["x"] + 20, "y": box["y"] + 20}
+        session.send("Input.dispatchDragEvent", {"type": kind, **where, "data": dropped})
+    page.wait_for_selector(".one .bars >> nth=1")
+    assert page.locator(".one h3").all_inner_texts() == ["lens.npy", "lens.npy (2)"], "and they can be told apart"
 
 
 def test_where_a_network_looks_is_asked_for_by_keyboard(page, served, tmp_path, lenses):
@@ -283,7 +325,7 @@ def test_the_interface_is_drawn_and_every_page_has_one_heading(page, served):
         assert page.locator("h1").count() == 1
         assert page.locator("nav [aria-current=page]").count() == 1
     page.wait_for_selector(".operation")
-    assert page.locator(".operation", has_text="/api/predict").count() == 1
+    assert page.locator(".operation .path").all_inner_texts().count("/api/predict") == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/guess", "/predict", "/interface"])
@@ -292,6 +334,8 @@ def test_nothing_is_cut_off_on_a_telephone(page, served, path):
     page.goto(served.url + path)
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    links = [page.locator("nav a").nth(k).bounding_box() for k in range(page.locator("nav a").count())]
+    assert all(link["x"] >= 0 and link["x"] + link["width"] <= 390 for link in links), "every page can be reached"
 
 
 @pytest.mark.parametrize("path", ["/", "/predict"])

@@ -42,6 +42,8 @@ SOFTEST = 1e-3
 """Fraction of its information that a template keeps at least, however well the smooth lens imitates it: rounding leaves no less."""
 LEAST = 1e-60
 """Curvature of chi^2 below which a parameter is one of which an image says nothing."""
+RIDGE = 1e-6
+"""What is added to the diagonal of correlations between parameters, more than rounding takes away from them."""
 
 
 def evidence(
@@ -176,8 +178,16 @@ def _orthogonal(information: Tensor, overlap: Tensor, normal: np.ndarray) -> Ten
     diagonal = np.diagonal(normal, axis1=1, axis2=2)
     told = diagonal > LEAST  # a fit that found no source leaves parameters of which the image says nothing: they imitate nothing
     gauge = np.where(told, 1 / np.sqrt(np.where(told, diagonal, 1)), 0)
-    scaled = torch.from_numpy(normal * gauge[:, :, None] * gauge[:, None, :] + 1e-6 * np.eye(p))
-    root = torch.linalg.cholesky(scaled).float()
+    root = _root(torch.from_numpy(normal * gauge[:, :, None] * gauge[:, None, :] + RIDGE * np.eye(p))).float()
     b = overlap.flatten(2) * torch.from_numpy(gauge).float()[:, :, None]
     explained = torch.linalg.solve_triangular(root, b, upper=False).square().sum(1).view_as(information)
     return torch.maximum(information - explained, SOFTEST * information)
+
+
+def _root(correlations: Tensor) -> Tensor:
+    """Return Cholesky factors, of the nearest matrices that have some where rounding has left none, as for images without light."""
+    root, failed = torch.linalg.cholesky_ex(correlations)
+    if failed.any():
+        values, vectors = torch.linalg.eigh(correlations[failed > 0])
+        root[failed > 0] = torch.linalg.cholesky(vectors * values.clamp_min(RIDGE)[:, None, :] @ vectors.mT)
+    return root

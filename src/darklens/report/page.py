@@ -110,7 +110,7 @@ def environment() -> jinja2.Environment:
     )
     found.filters |= {
         "interval": wording.format_interval,
-        "value": lambda number: wording.format_interval(number).split(" ")[0],
+        "value": lambda number, digits=4: wording.format_interval(number, digits).split(" ")[0],
         "bounds": wording.format_bounds,
         "difference": lambda number: wording.format_difference(number).replace("-", "\N{MINUS SIGN}"),
         "verdict": wording.verdict,

@@ -28,12 +28,26 @@ class TookTooLong(DarklensError):
     """Work that went over its time; the text says what to ask less of."""
 
 
+class NothingUsed(InputError):
+    """No file of a request could be used.
+
+    Args:
+        refused: name of each, and its sentence.
+    """
+
+    def __init__(self, refused: Sequence[dict[str, str]]) -> None:
+        more = f" (and {len(refused) - 1} more that could not be used)" if len(refused) > 1 else ""
+        super().__init__(f"{refused[0]['error']}{more}")
+        self.refused = list(refused)
+
+
 def add_answers(app: FastAPI) -> None:
     """Make an application answer every failure with one sentence."""
 
     @app.exception_handler(DarklensError)
     async def ours(request: Request, error: DarklensError) -> Response:
-        return failure(request, _status(error), str(error))
+        about = {"refused": error.refused} if isinstance(error, NothingUsed) and len(error.refused) > 1 else {}
+        return failure(request, _status(error), str(error), about=about)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -48,15 +62,17 @@ def add_answers(app: FastAPI) -> None:
         return failure(request, GONE, "the sender left before the request was whole: send it again")
 
 
-def failure(request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    """Return a sentence as the answer, in the form that the request can read."""
+def failure(
+    request: Request, status: int, sentence: str, headers: dict[str, str] | None = None, about: dict[str, Any] | None = None
+) -> Response:
+    """Return a sentence as the answer, in the form that the request can read; programs are told what it is about as well."""
     headers = (headers or {}) | ({"retry-after": "1"} if status == 503 else {})
     if "text/html" in request.headers.get("accept", "") and request.method in ("GET", "HEAD"):
         answer = page(request, "failure.html", status=status, sentence=sentence)
         answer.status_code = status
         answer.headers.update(headers)
         return answer
-    return JSONResponse({"error": sentence}, status, headers)
+    return JSONResponse({"error": sentence} | (about or {}), status, headers)
 
 
 def said_of(errors: Sequence[Any]) -> str:

@@ -11,12 +11,13 @@ from pydantic import Field
 
 from darklens.data import Record
 from darklens.data.options import Options
-from darklens.errors import InputError, unknown
+from darklens.errors import unknown
+from darklens.serve.answers import NothingUsed
 from darklens.serve.bench.seen import as_seen
 from darklens.serve.explainers import DEFAULT, Explainers, Explanation, check
 from darklens.serve.frames import MEDIA_TYPE, frame
 from darklens.serve.judges import Network
-from darklens.serve.prediction import FILES, Bands, Hdu, Model, Question, extension, half_width, opened
+from darklens.serve.prediction import FILES, Bands, Hdu, Key, Model, Question, extension, half_width, opened
 from darklens.serve.uploads import uploaded
 from darklens.serve.work import workshop
 
@@ -34,16 +35,17 @@ async def explain(
     image: Annotated[str | None, Query(max_length=200, description="This image alone, by its name in /api/predict.")] = None,
     resize: Annotated[bool, Query(description="Accept images of another size, by resampling.")] = False,
     hdu: Hdu = None,
+    key: Key = None,
     bands: Bands = None,
 ) -> Response:
     """Draw where a network looks in the images of FITS, .npy, .npz or PNG files: a frame with image and map of each."""
     network: Network = request.app.state.judges.get(model)
     check(network, method, target)
     files = await uploaded(request)
-    options = Options(hdu=extension(hdu), bands=bands)
+    options = Options(hdu=extension(hdu), key=key, bands=bands)
     records, refused = await workshop(request).run(opened, request, files, options, network, resize)
     if not records:
-        raise InputError(refused[0]["error"])
+        raise NothingUsed(refused)
     if image is not None:
         records = _alone(records, image)
     images = [one for _, one in records]

@@ -76,7 +76,7 @@ def levels(request: Request) -> list[dict[str, Any]]:
     found = []
     for name, network in levels_of(request).items():
         accuracy = (network.described["metrics"].get("accuracy") or {}).get("value")
-        share = f" (the network gets {100 * accuracy:.0f}%)" if accuracy else ""
+        share = f" (the network gets {100 * accuracy:.1f}%)" if accuracy else ""
         found.append({"name": name, "title": f"as in {network.described['preset']}{share}"})
     return found
 

@@ -19,6 +19,7 @@ from darklens.files import plain
 from darklens.fit import Plan, SmoothFit
 from darklens.fit.lens_model import PARAMETERS
 from darklens.fit.request import Request as FitRequest
+from darklens.serve.answers import NothingUsed
 from darklens.serve.bench import Bench
 from darklens.serve.bench.seen import as_seen
 from darklens.serve.frames import MEDIA_TYPE, frame
@@ -50,6 +51,7 @@ FILES = {
 Model = Annotated[str | None, Query(max_length=200, description="Name of a model, see /api/models; the first by default.")]
 Hdu = Annotated[str | None, Query(max_length=40, pattern=r"^[\w-]+$", description="Extension of FITS files, by number or name.")]
 Bands = Annotated[str | None, Query(max_length=100, pattern=r"^[\w.,-]+$", description="Bands in the model's order: g,r,i.")]
+Key = Annotated[str | None, Query(max_length=100, description="Array of .npz files that hold several.")]
 Maps = Annotated[bool, Query(description="Answer with a frame that carries image, model and residual of each.")]
 
 
@@ -72,6 +74,7 @@ async def predict(
     model: Model = None,
     resize: Annotated[bool, Query(description="Accept images of another size, by resampling.")] = False,
     hdu: Hdu = None,
+    key: Key = None,
     bands: Bands = None,
     format: Annotated[Literal["json", "csv"], Query()] = "json",
     maps: Maps = False,
@@ -79,7 +82,7 @@ async def predict(
     """Classify the images of FITS, .npy, .npz or PNG files."""
     network: Network = request.app.state.judges.get(model)
     files = await uploaded(request)
-    options = Options(hdu=extension(hdu), bands=bands)
+    options = Options(hdu=extension(hdu), key=key, bands=bands)
     records, refused = await workshop(request).run(opened, request, files, options, network, resize)
     verdicts = await network.judge([image for _, image in records]) if records else []
     rows: list[dict[str, Any]] = []
@@ -89,11 +92,9 @@ async def predict(
         elif isinstance(verdict, BaseException):
             raise verdict
         else:
-            note = {"note": record.metadata["note"]} if "note" in record.metadata else {}
-            rows.append({"name": record.id, "file": record.source} | verdict.as_dict() | note)
+            rows.append({"name": record.id, "file": record.source} | verdict.as_dict() | noted(record))
     if not rows:
-        more = f" (and {len(refused) - 1} more that could not be used)" if len(refused) > 1 else ""
-        raise InputError(f"{refused[0]['error']}{more}")
+        raise NothingUsed(refused)
     if format == "csv":
         return Response(
             _csv(rows, network), media_type="text/csv", headers={"content-disposition": 'attachment; filename="predictions.csv"'}
@@ -128,6 +129,11 @@ def opened(
     if len(found) > limits.images:
         raise InputError(f"{len(found)} images at once, the limit is {limits.images}: send them in parts")
     return found, refused
+
+
+def noted(record: Record) -> dict[str, str]:
+    """Return what there is to say about how an image was read."""
+    return {"note": record.metadata["note"]} if "note" in record.metadata else {}
 
 
 def _in_the_browser(sentence: str) -> str:
@@ -194,13 +200,15 @@ async def fit(
     pixel_scale: Annotated[float | None, Query(gt=0, lt=1000, description="Arcsec, with psf_fwhm.")] = None,
     psf_fwhm: Annotated[float | None, Query(gt=0, lt=1000, description="Arcsec.")] = None,
     hdu: Hdu = None,
+    key: Key = None,
     bands: Bands = None,
     maps: Maps = False,
 ) -> Response:
     """Fit smooth lenses to the images of FITS, .npy, .npz or PNG files."""
     files = await uploaded(request)
+    options = Options(hdu=extension(hdu), key=key, bands=bands)
     wish = FitRequest(preset, instrument, lens, {}, pixel_scale, psf_fwhm)
-    content = await workshop(request).run(_fitted, request, files, Options(hdu=extension(hdu), bands=bands), wish, maps)
+    content = await workshop(request).run(_fitted, request, files, options, wish, maps)
     return Response(content, media_type=MEDIA_TYPE) if maps else Response(content, media_type="application/json")
 
 
@@ -216,7 +224,7 @@ def _fitted(request: Request, files: list[tuple[str, bytes]], options: Options, 
         found = plan.fit(images)
     except InputError as error:
         raise InputError(_in_the_browser(str(error))) from None
-    rows = [{"name": record.id} | told for record, told in zip(records, parameters_of(found), strict=True)]
+    rows = [{"name": record.id} | told | noted(record) for record, told in zip(records, parameters_of(found), strict=True)]
     answer = {"model": plan.model.name, "origin": plan.origin, "fits": rows}
     if not maps:
         return json.dumps(plain(answer), allow_nan=False).encode()

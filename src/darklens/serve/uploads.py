@@ -7,6 +7,7 @@ name of ours into a folder of its own, read by the readers of `darklens.data`, w
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import tempfile
 import zipfile
@@ -22,6 +23,7 @@ from darklens.data import Record
 from darklens.data.fits_counts import check_counts
 from darklens.data.formats import FORMATS, Format
 from darklens.data.options import Options
+from darklens.data.record import add_note, with_blank_bands_noted
 from darklens.errors import DarklensError, InputError
 from darklens.serve.settings import Limits
 
@@ -31,7 +33,7 @@ PICTURE = "a picture for the eye: its numbers are brightness as somebody stretch
 
 
 async def uploaded(request: Request) -> list[tuple[str, bytes]]:
-    """Return name and content of the files in a request: those of a form, or its body as the only one.
+    """Return name and content of the files in a request: those of a form, or its body as the only one; no two share a name.
 
     Raises:
         InputError: there is none, or too many.
@@ -48,7 +50,16 @@ async def uploaded(request: Request) -> list[tuple[str, bytes]]:
         raise InputError("there is no file in this request: send a form with files=@image.fits, or the file as the body")
     if len(found) > limits.images:
         raise InputError(f"{len(found)} files at once, the limit is {limits.images}: send them in parts")
-    return found
+    return list(zip(_apart([name for name, _ in found]), (content for _, content in found), strict=True))
+
+
+def _apart(names: list[str]) -> list[str]:
+    """Return names with a number behind those that were there before, so that each answer can be told from the others."""
+    found: dict[str, None] = {}
+    for name in names:
+        choices = itertools.chain([name], (f"{name} ({k})" for k in itertools.count(2)))
+        found[next(one for one in choices if one not in found)] = None
+    return list(found)
 
 
 def shown(name: str) -> str:
@@ -136,7 +147,16 @@ def _read(name: str, path: Path, known: Format, options: Options, limits: Limits
         raise refused(f"{name} is damaged ({type(error).__name__}): download or write it again") from None
     if not records:
         raise InputError(f"{name} holds no image: send a file with a 2-D image")
-    return [record.with_(id=f"{name}{record.id}", source=name) for record in records]
+    return [_said(record).with_(id=f"{name}{record.id}", source=name) for record in records]
+
+
+def _said(record: Record) -> Record:
+    """Return a record whose note says what a reader did to its pixels, and which bands are blank."""
+    record, filled = with_blank_bands_noted(record), record.metadata.get("filled")
+    if not filled:
+        return record
+    what = "1 pixel that was not finite took" if filled == 1 else f"{filled} pixels that were not finite took"
+    return record.with_(metadata=add_note(record.metadata, f"{what} the level of its band's frame"))
 
 
 def _picture(name: str, content: bytes, limits: Limits) -> Record:

@@ -164,7 +164,7 @@ def test_two_people_and_one_person_in_two_browsers(serve, scores, enter):
          ("Bob", "c00", "lens"), ("Bob", "c01", "nonlens"), ("Bob", "c02", "nonlens")]
     )  # fmt: skip
     bob.click("#agree")
-    expect(bob.locator("#agree-content")).to_contain_text("Of 3 images with two answers or more, 2 have one and the same")
+    expect(bob.locator("#agree-content")).to_contain_text("All who answered agree on 2 of 3 images with two answers or more")
     expect(ann_too.locator("#done")).to_have_text(re.compile("^3 of 12 by you, 1 other"))  # within the time of a poll
     expect(ann_too.locator("#place")).to_have_text("1 of 12")
     expect(ann_too.locator("#answers [data-answer=lens]")).to_have_attribute("aria-pressed", "true")

@@ -103,7 +103,7 @@ function reveal() {
   residual.show(map, puzzle.header.half_width);
 }
 
-$("help").addEventListener("click", () => { helped = true; $("help").disabled = true; reveal(); });
+$("help").addEventListener("click", () => { helped = true; $("help").disabled = true; reveal(); $("residual").scrollIntoView({ block: "nearest" }); });
 $("next").addEventListener("click", deal);
 $("level").addEventListener("change", deal);
 $("forget").addEventListener("click", () => { score = fresh(); keep(); });

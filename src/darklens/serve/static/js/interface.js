@@ -40,7 +40,7 @@ function operation(path, method, about, schemas) {
     parameters.length ? make("h3", {}, "In the address") : null, rows("Parameters", parameters),
     body.length ? make("h3", {}, `In the body (${Object.keys(content).join(" or ")})`) : null, rows("Body", body));
   return make("details", { class: "operation" },
-    make("summary", {}, make("span", { class: `method ${method}` }, method.toUpperCase()), make("span", { class: "path" }, path), make("span", { class: "soft small" }, about.description?.split(/[.:]\s/)[0] ?? about.summary)),
+    make("summary", {}, make("span", { class: `method ${method}` }, method.toUpperCase()), make("span", { class: "path" }, path), make("span", { class: "soft small" }, about.description?.split(/[.:](?:\s|$)/)[0] ?? about.summary)),
     inside);
 }
 

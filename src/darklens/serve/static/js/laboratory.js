@@ -71,10 +71,23 @@ function permalink() {
   return new URLSearchParams([...changedOnes, ...model]).toString();
 }
 
+/** Tell whether a control can have a value. */
+function takes(name, value) {
+  if (!Object.hasOwn(defaults, name)) return false;
+  const control = form.elements[name];
+  if (control.type === "checkbox") return ["true", "false"].includes(value);
+  if (control.options) return [...control.options].some((o) => o.value === value);
+  return value.trim() !== "" && Number(value) >= Number(control.min) && Number(value) <= Number(control.max);
+}
+
 function fromLink() {
-  const found = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  if (found.model && [...$("model").options].some((o) => o.value === found.model)) $("model").value = found.model;
+  const wished = [...new URLSearchParams(location.hash.slice(1))];
+  const wrong = wished.filter(([name, value]) => (name === "model" ? ![...$("model").options].some((o) => o.value === value) : !takes(name, value)));
+  const found = Object.fromEntries(wished.filter((one) => !wrong.includes(one)));
+  if (found.model) $("model").value = found.model;
   put(found, { fresh: true });
+  const named = wrong.slice(0, 3).map(([name, value]) => `${name} ${value.slice(0, 20) || "nothing"}`).join(", ");
+  if (wrong.length) notice(`The link asks for ${named}${wrong.length > 3 ? ", ..." : ""}, which is not on offer here: the default stands instead.`, "error");
 }
 
 // ---- pictures ----

@@ -8,6 +8,7 @@ import { bars, fitted, flag, reliable } from "./verdict.js";
 import { why } from "./why.js";
 
 const $ = (id) => document.getElementById(id);
+const drop = $("drop");
 const rows = []; // what has been answered, for the CSV
 let models = [];
 let atWork = 0;
@@ -27,22 +28,38 @@ async function judge(files) {
   if (!files.length) return;
   const model = $("model").value;
   const options = new URLSearchParams({ model, maps: "true", resize: $("resize").checked });
-  for (const name of ["hdu", "bands"]) if ($(name).value.trim()) options.set(name, $(name).value.trim());
+  for (const name of ["hdu", "key", "bands"]) if ($(name).value.trim()) options.set(name, $(name).value.trim());
   working(files.length);
   const known = await reliable(model);
-  for (let i = 0; i < files.length; i += 16) {
+  for (const part of parts(files)) {
     const form = new FormData();
-    const part = files.slice(i, i + 16);
     for (const file of part) form.append("files", file, file.name);
     try {
       const { header, arrays } = unframe(await (await ask(`/api/predict?${options}`, { method: "POST", body: form })).arrayBuffer());
-      header.predictions.forEach((row, k) => show(row, k, arrays, header, known, explained(row, part, options)));
-      header.refused.forEach(({ name, error }) => refuse(name, error));
+      const answered = header.predictions.map((row, k) => show(row, k, arrays, header, known, explained(row, part, options)));
+      list([...answered, ...header.refused.map(refusal)]);
     } catch (error) {
-      refuse(files.slice(i, i + 16).map((f) => f.name).join(", "), error.message);
+      list((error.about?.refused || [{ name: part.map((f) => f.name).join(", "), error: error.message }]).map(refusal));
     }
-    working(-Math.min(16, files.length - i));
+    working(-part.length);
   }
+}
+
+/** Cut a list of files into parts that one request may have; one that is too large goes alone, and the server says so. */
+function parts(files) {
+  const limit = Number(drop.dataset.bytes);
+  const found = [];
+  let size = Infinity;
+  for (const file of files) {
+    const much = file.size + 1000; // with what a form writes around it
+    if (size + much > limit || found.at(-1).length === 16) {
+      found.push([]);
+      size = 0;
+    }
+    found.at(-1).push(file);
+    size += much;
+  }
+  return found;
 }
 
 function working(change) {
@@ -51,16 +68,18 @@ function working(change) {
   $("working").lastElementChild.textContent = `${atWork} ${atWork === 1 ? "file" : "files"} being looked at`;
 }
 
-function listed(element) {
+/** Put cards before those that are there already, in the order of their files. */
+function list(cards) {
   $("empty").hidden = true;
-  $("answers").prepend(element);
+  $("answers").prepend(...cards.map((card) => card.element));
+  for (const { draw } of cards) draw();
   $("csv").disabled = rows.length === 0;
   $("clear").disabled = false;
   $("count").textContent = rows.length ? `${rows.length} ${rows.length === 1 ? "image" : "images"}` : "";
 }
 
-function refuse(name, sentence) {
-  listed(make("li", { class: "card one refused", role: "alert" }, make("header", {}, make("h3", {}, name)), make("p", {}, sentence)));
+function refusal({ name, error }) {
+  return { element: make("li", { class: "card one refused", role: "alert" }, make("header", {}, make("h3", {}, name)), make("p", {}, error)), draw() {} };
 }
 
 /** Ask where the network looked in one of the images that were sent together. */
@@ -74,6 +93,7 @@ const explained = (row, files, options) => async (method, target) => {
   return { image: arrays["image/0"], map: arrays["map/0"], window: header.explanations[0].window };
 };
 
+/** Return the card of an answer: its element, and what draws its pictures once it is on the page. */
 function show(row, k, arrays, header, known, looks) {
   rows.push({ ...row, model: header.model, classes: header.classes });
   const called = make("span", { class: "called" }, row.predicted);
@@ -90,9 +110,8 @@ function show(row, k, arrays, header, known, looks) {
     drawn.push([picture, map]);
   }
   const asking = why({ name: row.name, classes: header.classes, predicted: row.predicted }, maps, looks);
-  const one = make("li", { class: "card one" }, make("header", {}, make("h3", {}, row.name), called, set, make("span", { class: "soft small" }, header.model)), left, make("div", {}, maps, asking), lens(row.fit));
-  listed(one);
-  for (const [picture, map] of drawn) picture.show(map, 1);
+  const element = make("li", { class: "card one" }, make("header", {}, make("h3", {}, row.name), called, set, make("span", { class: "soft small" }, header.model)), left, make("div", {}, maps, asking), lens(row.fit));
+  return { element, draw: () => drawn.forEach(([picture, map]) => picture.show(map, 1)) };
 }
 
 function lens(fit) {
@@ -113,12 +132,39 @@ function csv() {
   }
 }
 
+/** Return the files that were dropped, those in folders as well. */
+async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean); // before waiting: the list is gone then
+  if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
+  const found = await Promise.all(entries.map(within));
+  return found.flat();
+}
+
+async function within(entry) {
+  if (entry.isFile) return [await new Promise((done, failed) => { entry.file(done, failed); })];
+  const reader = entry.createReader();
+  const entries = [];
+  for (;;) { // a hundred at a time
+    const some = await new Promise((done, failed) => { reader.readEntries(done, failed); });
+    if (!some.length) break;
+    entries.push(...some);
+  }
+  entries.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  const found = await Promise.all(entries.filter((one) => !one.name.startsWith(".")).map(within));
+  return found.flat();
+}
+
 // ---- wiring ----
 
-const drop = $("drop");
 for (const name of ["dragenter", "dragover"]) window.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
 for (const name of ["dragleave", "drop"]) window.addEventListener(name, (event) => { event.preventDefault(); if (name === "drop" || !event.relatedTarget) drop.classList.remove("over"); });
-window.addEventListener("drop", (event) => judge([...event.dataTransfer.files]));
+window.addEventListener("drop", async (event) => {
+  try {
+    judge(await dropped(event.dataTransfer));
+  } catch (error) {
+    notice(`The browser could not read what was dropped: ${error.message}`, "error");
+  }
+});
 $("files").addEventListener("change", () => { judge([...$("files").files]); $("files").value = ""; });
 window.addEventListener("paste", (event) => judge([...(event.clipboardData?.files || [])]));
 $("model").addEventListener("change", about);

@@ -1,8 +1,8 @@
 // Talking with the server: every failure becomes one sentence.
 
-/** A failure, with the server's sentence. */
+/** A failure, with the server's sentence, and what else it says: `refused` has a sentence for each file. */
 export class Failure extends Error {
-  constructor(sentence, status) { super(sentence); this.status = status; }
+  constructor(sentence, status, about = {}) { super(sentence); this.status = status; this.about = about; }
 }
 
 /** Fetch; resolve to the response, or throw a Failure with one sentence. */
@@ -16,9 +16,9 @@ export async function ask(path, options = {}) {
   }
   if (answer.ok) return answer;
   if (answer.status === 401) location.assign("/login");
-  let sentence = `The server answered ${answer.status}.`;
-  try { sentence = (await answer.json()).error || sentence; } catch { /* no JSON: the status has to do */ }
-  throw new Failure(sentence, answer.status);
+  let about = {};
+  try { about = await answer.json(); } catch { /* no JSON: the status has to do */ }
+  throw new Failure(about.error || `The server answered ${answer.status}.`, answer.status, about);
 }
 
 /** Fetch JSON. */

@@ -2,7 +2,12 @@
 
 import { askJson, make } from "./talk.js";
 
-const percent = (p) => (p > 0.995 && p < 1 ? `${(100 * p).toFixed(2)}%` : p < 0.005 && p > 0 ? `${(100 * p).toFixed(2)}%` : `${(100 * p).toFixed(1)}%`);
+/** Write a probability so that what is not certain never looks as if it were. */
+function percent(p) {
+  if (p < 5e-5) return "<0.01%";
+  if (p > 1 - 5e-5) return ">99.99%";
+  return `${(100 * p).toFixed(p > 0.995 || p < 0.005 ? 2 : 1)}%`;
+}
 
 const known = new Map();
 

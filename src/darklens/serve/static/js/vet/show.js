@@ -111,7 +111,7 @@ export function agreementTable(found) {
   const parts = [make("table", {}, head("who", "images"), make("tbody", {}, ...people.map(([who, n]) => row(who, n))))];
   if (found.fleiss) {
     const { images, agreed } = found.unanimous;
-    parts.push(make("p", {}, `Of ${images} images with two answers or more, ${agreed} have one and the same. `, make("strong", {}, `Fleiss’ κ ${kappa(found.fleiss)}`),
+    parts.push(make("p", {}, `All who answered agree on ${agreed} of ${images} ${images === 1 ? "image" : "images"} with two answers or more. `, make("strong", {}, `Fleiss’ κ ${kappa(found.fleiss)}`),
       "; 1 is full agreement, 0 what chance brings; in brackets the 95% interval of a bootstrap over images."));
     parts.push(make("table", {}, head("two people", "images", "same answer", "Cohen’s κ"),
       make("tbody", {}, ...found.pairs.map((p) => row(`${p.a}, ${p.b}`, p.kappa.n, p.same, kappa(p.kappa))))));
