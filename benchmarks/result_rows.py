@@ -248,14 +248,18 @@ def script_rows(folder: Path) -> list[Row]:
 
 
 def merge(old: list[Row], new: list[Row]) -> list[Row]:
-    """Return all rows, newer ones in place of older ones, in a fixed order."""
+    """Return all rows in a fixed order; of two of one name the one of more seeds, and of as many the newer one."""
     keyed: dict[tuple, Row] = {}
     for row in [*old, *new]:
         key = _key(row)
-        if key not in keyed or (row.get("date") or "") >= (keyed[key].get("date") or "") or row.get("seeds", 1) > 1:
+        if key not in keyed or _rank(row) >= _rank(keyed[key]):
             keyed[key] = row
     order = list(TITLES)
     return sorted(keyed.values(), key=lambda row: (order.index(row["block"]) if row["block"] in order else len(order), *_key(row)))
+
+
+def _rank(row: Row) -> tuple[int, str]:
+    return row.get("seeds") or 1, row.get("date") or ""
 
 
 def _key(row: Row) -> tuple[str, ...]:

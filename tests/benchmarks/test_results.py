@@ -107,6 +107,8 @@ def test_rows_of_vanished_runs_are_kept_and_newer_ones_replace_older(alone):
     assert own(new, "vit") == own(old, "vit")
     assert own(new, "resnet18")["date"] == "2026-02-01"
     assert merge(new, old) == new  # whatever the order
+    several = [old[0] | {"seeds": 3}]
+    assert merge(several, new[:1]) == several  # one seed does not take the place of three
 
 
 def test_as_published_is_a_row_of_its_own(alone):
