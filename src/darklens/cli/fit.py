@@ -14,6 +14,10 @@ from darklens.errors import InputError
 Preset = Annotated[str | None, typer.Option(help="The images are like those of this preset; darklens list names them.")]
 Instrument = Annotated[str | None, typer.Option(help="The images are sky-subtracted, in e-/s, from this instrument.")]
 Fixed = Annotated[list[str] | None, typer.Option("--fix", help="NAME=VALUE: a parameter that is known; repeatable.")]
+Centre = Annotated[str | None, typer.Option(help="One lens: X,Y of the lens from the middle of the image, arcsec.")]
+Annulus = Annotated[str | None, typer.Option(help="One lens: INNER,OUTER radius of the pixels that are fitted, arcsec.")]
+NoiseHdu = Annotated[str | None, typer.Option(help="Extension of the noise map.")]
+PsfHdu = Annotated[str | None, typer.Option(help="Extension of the PSF.")]
 
 
 @app.command()
@@ -41,8 +45,8 @@ def fit(
     seed: Annotated[int, typer.Option(help="One lens: of starts and chains.")] = 0,
     starts: Annotated[int | None, typer.Option(help="One lens: starting points.")] = None,
     theta_E: Annotated[float | None, typer.Option("--theta-e", help="One lens: guess of the Einstein radius, arcsec.")] = None,
-    centre: Annotated[str | None, typer.Option(help="One lens: X,Y of the lens from the middle of the image, arcsec.")] = None,
-    annulus: Annotated[str | None, typer.Option(help="One lens: INNER,OUTER radius of the pixels that are fitted, arcsec.")] = None,
+    centre: Centre = None,
+    annulus: Annulus = None,
     nodes: Annotated[int | None, typer.Option(help="One lens: nodes along a side of a pixelised source.")] = None,
     regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
     positions: Annotated[
@@ -60,8 +64,8 @@ def fit(
         bool,
         typer.Option("--position-likelihood", help="The positions are data besides the pixels; else they lead the search only."),
     ] = False,
-    noise_hdu: Annotated[str | None, typer.Option(help="Extension of the noise map.")] = None,
-    psf_hdu: Annotated[str | None, typer.Option(help="Extension of the PSF.")] = None,
+    noise_hdu: NoiseHdu = None,
+    psf_hdu: PsfHdu = None,
     hdu: Hdu = None,
     bands: Bands = None,
     force: Force = False,
@@ -73,7 +77,7 @@ def fit(
     """
     from darklens import api, console
 
-    pair_of = {"centre": _pair(centre, "--centre"), "annulus": _pair(annulus, "--annulus")}
+    pair_of = {"centre": pair(centre, "--centre"), "annulus": pair(annulus, "--annulus")}
     choices = {"source": source, "light": light, "starts": starts, "theta_E": theta_E, "nodes": nodes, **pair_of}
     choices = {k: v for k, v in (choices | {"regularisation": regularisation}).items() if v is not None}
     points = {"sigma": position_sigma, "order": position_order, "tolerance": position_tolerance}
@@ -149,7 +153,8 @@ def calibrate(
     return console.table(f"calibration on {path}", ["", "measured (68%)"], rows)
 
 
-def _pair(text: str | None, option: str) -> tuple[float, float] | None:
+def pair(text: str | None, option: str) -> tuple[float, float] | None:
+    """Read an option of two numbers."""
     if text is None:
         return None
     try:
