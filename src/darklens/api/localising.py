@@ -102,11 +102,7 @@ def localise(
     whole |= {"regularisation": regularisation, "theta_E": theta_E, "centre": centre, "annulus": annulus}
     halo = {"clump": clump, "z_lens": z_lens, "z_source": z_source}
     if str(method) != LIKELIHOOD:
-        given = (preset, model, *camera.values(), *whole.values(), *halo.values())
-        if fixed or any(value is not None for value in given):
-            raise InputError("a run knows its instrument and its fits: leave options about them out, or localise by likelihood")
-        if not Path(method).exists() and ":" not in str(method):
-            raise InputError(f"{method} is neither {LIKELIHOOD!r} nor a run: give the folder of a run of localisation")
+        _check_run(method, preset, model, fixed or None, *camera.values(), *whole.values(), *halo.values())
         return _by_network(method, path, out, device, candidates, reading)
     from darklens.infer.substructure import Settings
 
@@ -118,6 +114,14 @@ def localise(
             )
         return _in_one_lens(path, out, model, camera, whole, halo, settings, reading)
     return _in_smooth_lenses(path, out, preset, model, fixed or {}, camera, halo, settings, reading)
+
+
+def _check_run(method: str | Path, *given: Any) -> None:
+    """Refuse what is no run, and options that a run knows itself."""
+    if any(value is not None for value in given):
+        raise InputError("a run knows its instrument and its fits: leave options about them out, or localise by likelihood")
+    if not Path(method).exists() and ":" not in str(method):
+        raise InputError(f"{method} is neither {LIKELIHOOD!r} nor a run: give the folder of a run of localisation")
 
 
 def _by_network(
