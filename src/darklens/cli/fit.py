@@ -175,7 +175,8 @@ def _show_lens(content: dict[str, Any], out: Path) -> None:
             if value["low"] is not None:
                 ends = [f"{value['low']:.5g} to {value['high']:.5g}", f"{value['low95']:.5g} to {value['high95']:.5g}"]
             rows.append([name, f"{value['value']:.5g}{units.get(name, '')}", *ends])
-    console.table(f"{content['image']} ({content['intervals']})", ["", "value", "68%", "95%"], rows)
+    kind = "no intervals" if content["intervals"] == "none" else content["intervals"]
+    console.table(f"{content['image']} ({kind})", ["", "value", "68%", "95%"], rows)
     console.say(
         f"reduced chi^2 {content['reduced_chi2']:.3f} over {content['pixels']} pixels, ln E {content['ln_evidence']:.1f}, "
         f"{content['seconds']:.0f} s; {out}"
