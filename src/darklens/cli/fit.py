@@ -106,7 +106,7 @@ def fit(
         return console.show_json(content | {"fits": rows})
     names = [k.removeprefix("fit_") for k in rows[0] if k.startswith("fit_theta") and not k.endswith("_error")]
     lines = [
-        [r["id"], r["label"], *(f"{r[f'fit_{n}']:.4f} +- {r[f'fit_{n}_error']:.4f}" for n in names), f"{r['fit_chi2']:.3f}",
+        [r["id"], r["label"], *(_with_error(r, n) for n in names), f"{r['fit_chi2']:.3f}",
          "yes" if r["fit_converged"] else "NO"]
         for r in rows[:30]
     ]  # fmt: skip
@@ -151,6 +151,12 @@ def calibrate(
         if v is not None
     ]
     return console.table(f"calibration on {path}", ["", "measured (68%)"], rows)
+
+
+def _with_error(row: dict[str, Any], name: str) -> str:
+    """Return a parameter with its error, which only a fit that converged has."""
+    error = row[f"fit_{name}_error"]
+    return f"{row[f'fit_{name}']:.4f}" + ("" if error is None else f" +- {error:.4f}")
 
 
 def pair(text: str | None, option: str) -> tuple[float, float] | None:
