@@ -106,8 +106,12 @@ def test_what_is_done_is_kept(estimate, monkeypatch):
     again = bayes_limit("model-iii-noisy", n=6, seed=2, effort=FEW, partial=path)
     assert again == found
     assert set(json.loads(path.read_text())["rows"]) == set("012345")
-    with pytest.raises(TypeError):
+    kept = path.read_text()
+    with pytest.raises(
+        InputError, match="keeps 6 images of seed 2 in place of 3: choose another --out, or forget them with --force"
+    ):
         bayes_limit("model-iii-noisy", n=6, seed=3, effort=FEW, partial=path)
+    assert path.read_text() == kept
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), float("-inf")])

@@ -108,3 +108,10 @@ def test_sheet_is_uniform():
     assert sheet.convergence(X, Y).shape == (2, 41, 41)
     assert np.allclose(sheet.hessian(X, Y)[0][1], -0.2)
     assert float(sheet.deflection(column(0.3)[None], Y)[0].abs().max()) == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 3e-8, 6e-8, 1e-6])
+def test_next_to_its_middle_a_halo_bends_nothing_in_single_precision(offset):
+    halo = TNFWHalos(*(torch.tensor([v], dtype=torch.float32) for v in (0.0055, 0.41, 3.9, -0.92, 0.12)))
+    x, y = torch.tensor([-0.92 + offset], dtype=torch.float32), torch.tensor([0.12 + offset], dtype=torch.float32)
+    assert max(float(a.abs().max()) for a in halo.deflection(x, y)) < 1e-4

@@ -61,13 +61,12 @@ def infer(
         InputError: no run of inference, a parameter that it never learnt, images that do not fit, or a likelihood nobody knows.
     """
     from darklens.train.inference.estimator import Estimator
-    from darklens.train.inference.posterior_file import infer_records, write_posteriors
+    from darklens.train.inference.posterior_file import infer_records, prepare, write_posteriors
 
     if not FEWEST_SAMPLES <= samples <= MOST_SAMPLES:
         raise InputError(f"--samples {samples} is outside {FEWEST_SAMPLES} to {MOST_SAMPLES:,}: an interval needs as many draws")
     out = Path(out)
-    if out.exists() and not force:
-        raise InputError(f"--out {out} exists: choose another folder or give --force")
+    prepare(out, force)
     estimator = Estimator(run if isinstance(run, Run) else Run.open(run), device)
     names = tuple(parameters or estimator.names)
     estimator.places([*names, *([population] if population else [])])

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from darklens.infer.substructure import Settings
 
 LIKELIHOOD = "likelihood"
+CHOICES = ("light", "regularisation", "starts", "theta_E", "centre", "annulus")
+"""How one lens is modelled, besides by which masses."""
 
 
 def localise(
@@ -31,6 +33,10 @@ def localise(
     regularisation: str | None = None,
     starts: int | None = None,
     theta_E: float | None = None,
+    centre: tuple[float, float] | None = None,
+    annulus: tuple[float, float] | None = None,
+    noise_hdu: int | str | None = None,
+    psf_hdu: int | str | None = None,
     noise: str | Path | None = None,
     mask: str | Path | None = None,
     clump: str | None = None,
@@ -60,12 +66,16 @@ def localise(
         fixed: parameter -> value for what is known.
         pixel_scale: arcsec, with `psf_fwhm` or `psf`, for an instrument of your own.
         psf_fwhm: arcsec.
-        psf: file of a PSF: models one lens in full, its source on pixels, as `fit_lens_path` does; so do the next five.
+        psf: file of a PSF: models one lens in full, its source on pixels, as `fit_lens_path` does; so do the next nine.
         exclude: file that is not zero where a pixel does not count.
         light: of the lens galaxy.
         regularisation: of the source.
         starts: of the smooth model.
         theta_E: guess of the Einstein radius, arcsec.
+        centre: of the lens from the middle of the image, arcsec.
+        annulus: radii of the pixels that are fitted, arcsec.
+        noise_hdu: extension of the noise map.
+        psf_hdu: of the PSF.
         noise: file with the standard deviation of each pixel.
         mask: file that is not zero where a pixel counts.
         clump: "tnfw" or "point".
@@ -88,12 +98,11 @@ def localise(
     """
     reading = {"hdu": hdu, "bands": bands, "limit": limit, "force": force, "log": log, "progress": progress}
     camera = {"instrument": instrument, "pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "noise": noise, "mask": mask}
-    whole = {"psf": psf, "exclude": exclude, "light": light, "regularisation": regularisation, "starts": starts, "theta_E": theta_E}
+    whole = {"psf": psf, "exclude": exclude, "noise_hdu": noise_hdu, "psf_hdu": psf_hdu, "light": light, "starts": starts}
+    whole |= {"regularisation": regularisation, "theta_E": theta_E, "centre": centre, "annulus": annulus}
     halo = {"clump": clump, "z_lens": z_lens, "z_source": z_source}
     if str(method) != LIKELIHOOD:
-        given = (preset, model, *camera.values(), *whole.values(), *halo.values())
-        if fixed or any(value is not None for value in given):
-            raise InputError("a run knows its instrument and its fits: leave options about them out, or localise by likelihood")
+        _check_run(method, preset, model, fixed or None, *camera.values(), *whole.values(), *halo.values())
         return _by_network(method, path, out, device, candidates, reading)
     from darklens.infer.substructure import Settings
 
@@ -105,6 +114,14 @@ def localise(
             )
         return _in_one_lens(path, out, model, camera, whole, halo, settings, reading)
     return _in_smooth_lenses(path, out, preset, model, fixed or {}, camera, halo, settings, reading)
+
+
+def _check_run(method: str | Path, *given: Any) -> None:
+    """Refuse what is no run, and options that a run knows itself."""
+    if any(value is not None for value in given):
+        raise InputError("a run knows its instrument and its fits: leave options about them out, or localise by likelihood")
+    if not Path(method).exists() and ":" not in str(method):
+        raise InputError(f"{method} is neither {LIKELIHOOD!r} nor a run: give the folder of a run of localisation")
 
 
 def _by_network(
@@ -138,8 +155,9 @@ def _in_one_lens(
     named = {"noise": camera["noise"], "psf": whole["psf"], "mask": camera["mask"], "exclude": whole["exclude"]}
     files: dict[str, Any] = {name: None if file is None else Path(file) for name, file in named.items()}
     scale = {name: camera[name] for name in ("pixel_scale", "psf_fwhm", "instrument")}
-    lens = Given(Path(path), **files, **scale, hdu=reading["hdu"], bands=reading["bands"])
-    wanted = {"model": model} | {key: whole[key] for key in ("light", "regularisation", "starts", "theta_E")}
+    hdus = {"hdu": reading["hdu"], "noise_hdu": whole["noise_hdu"], "psf_hdu": whole["psf_hdu"]}
+    lens = Given(Path(path), **files, **scale, **hdus, bands=reading["bands"])
+    wanted = {"model": model} | {key: value for key, value in whole.items() if key in CHOICES}
     choices = Choices(seed=settings.seed, **{key: value for key, value in wanted.items() if value is not None})
     kind = Clump(halo["z_lens"], halo["z_source"], halo["clump"] or "tnfw")
     told = {key: reading[key] for key in ("force", "log", "progress")}

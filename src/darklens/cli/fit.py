@@ -14,6 +14,10 @@ from darklens.errors import InputError
 Preset = Annotated[str | None, typer.Option(help="The images are like those of this preset; darklens list names them.")]
 Instrument = Annotated[str | None, typer.Option(help="The images are sky-subtracted, in e-/s, from this instrument.")]
 Fixed = Annotated[list[str] | None, typer.Option("--fix", help="NAME=VALUE: a parameter that is known; repeatable.")]
+Centre = Annotated[str | None, typer.Option(help="One lens: X,Y of the lens from the middle of the image, arcsec.")]
+Annulus = Annotated[str | None, typer.Option(help="One lens: INNER,OUTER radius of the pixels that are fitted, arcsec.")]
+NoiseHdu = Annotated[str | None, typer.Option(help="Extension of the noise map.")]
+PsfHdu = Annotated[str | None, typer.Option(help="Extension of the PSF.")]
 
 
 @app.command()
@@ -41,8 +45,8 @@ def fit(
     seed: Annotated[int, typer.Option(help="One lens: of starts and chains.")] = 0,
     starts: Annotated[int | None, typer.Option(help="One lens: starting points.")] = None,
     theta_E: Annotated[float | None, typer.Option("--theta-e", help="One lens: guess of the Einstein radius, arcsec.")] = None,
-    centre: Annotated[str | None, typer.Option(help="One lens: X,Y of the lens from the middle of the image, arcsec.")] = None,
-    annulus: Annotated[str | None, typer.Option(help="One lens: INNER,OUTER radius of the pixels that are fitted, arcsec.")] = None,
+    centre: Centre = None,
+    annulus: Annulus = None,
     nodes: Annotated[int | None, typer.Option(help="One lens: nodes along a side of a pixelised source.")] = None,
     regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
     positions: Annotated[
@@ -60,8 +64,8 @@ def fit(
         bool,
         typer.Option("--position-likelihood", help="The positions are data besides the pixels; else they lead the search only."),
     ] = False,
-    noise_hdu: Annotated[str | None, typer.Option(help="Extension of the noise map.")] = None,
-    psf_hdu: Annotated[str | None, typer.Option(help="Extension of the PSF.")] = None,
+    noise_hdu: NoiseHdu = None,
+    psf_hdu: PsfHdu = None,
     hdu: Hdu = None,
     bands: Bands = None,
     force: Force = False,
@@ -73,7 +77,7 @@ def fit(
     """
     from darklens import api, console
 
-    pair_of = {"centre": _pair(centre, "--centre"), "annulus": _pair(annulus, "--annulus")}
+    pair_of = {"centre": pair(centre, "--centre"), "annulus": pair(annulus, "--annulus")}
     choices = {"source": source, "light": light, "starts": starts, "theta_E": theta_E, "nodes": nodes, **pair_of}
     choices = {k: v for k, v in (choices | {"regularisation": regularisation}).items() if v is not None}
     points = {"sigma": position_sigma, "order": position_order, "tolerance": position_tolerance}
@@ -102,7 +106,7 @@ def fit(
         return console.show_json(content | {"fits": rows})
     names = [k.removeprefix("fit_") for k in rows[0] if k.startswith("fit_theta") and not k.endswith("_error")]
     lines = [
-        [r["id"], r["label"], *(f"{r[f'fit_{n}']:.4f} +- {r[f'fit_{n}_error']:.4f}" for n in names), f"{r['fit_chi2']:.3f}",
+        [r["id"], r["label"], *(_with_error(r, n) for n in names), f"{r['fit_chi2']:.3f}",
          "yes" if r["fit_converged"] else "NO"]
         for r in rows[:30]
     ]  # fmt: skip
@@ -149,7 +153,14 @@ def calibrate(
     return console.table(f"calibration on {path}", ["", "measured (68%)"], rows)
 
 
-def _pair(text: str | None, option: str) -> tuple[float, float] | None:
+def _with_error(row: dict[str, Any], name: str) -> str:
+    """Return a parameter with its error, which only a fit that converged has."""
+    error = row[f"fit_{name}_error"]
+    return f"{row[f'fit_{name}']:.4f}" + ("" if error is None else f" +- {error:.4f}")
+
+
+def pair(text: str | None, option: str) -> tuple[float, float] | None:
+    """Read an option of two numbers."""
     if text is None:
         return None
     try:
@@ -170,7 +181,8 @@ def _show_lens(content: dict[str, Any], out: Path) -> None:
             if value["low"] is not None:
                 ends = [f"{value['low']:.5g} to {value['high']:.5g}", f"{value['low95']:.5g} to {value['high95']:.5g}"]
             rows.append([name, f"{value['value']:.5g}{units.get(name, '')}", *ends])
-    console.table(f"{content['image']} ({content['intervals']})", ["", "value", "68%", "95%"], rows)
+    kind = "no intervals" if content["intervals"] == "none" else content["intervals"]
+    console.table(f"{content['image']} ({kind})", ["", "value", "68%", "95%"], rows)
     console.say(
         f"reduced chi^2 {content['reduced_chi2']:.3f} over {content['pixels']} pixels, ln E {content['ln_evidence']:.1f}, "
         f"{content['seconds']:.0f} s; {out}"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from darklens.cli.application import app
-from darklens.cli.fit import Fixed, Instrument, Preset, numbers
+from darklens.cli.fit import Annulus, Centre, Fixed, Instrument, NoiseHdu, Preset, PsfHdu, numbers, pair
 from darklens.cli.shared import Bands, Device, Force, Hdu, Json, hdu_of
 
 
@@ -31,8 +31,12 @@ def localise(
     regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
     starts: Annotated[int | None, typer.Option(help="One lens: starting points.")] = None,
     theta_E: Annotated[float | None, typer.Option("--theta-e", help="One lens: guess of the Einstein radius, arcsec.")] = None,
+    centre: Centre = None,
+    annulus: Annulus = None,
     noise: Annotated[Path | None, typer.Option(help="FITS or .npy map of the standard deviation of each pixel.")] = None,
     mask: Annotated[Path | None, typer.Option(help="FITS or .npy map, non-zero where a pixel counts.")] = None,
+    noise_hdu: NoiseHdu = None,
+    psf_hdu: PsfHdu = None,
     clump: Annotated[str | None, typer.Option(help="tnfw (a truncated halo) or point.")] = None,
     z_lens: Annotated[float | None, typer.Option(help="Redshift of the lens, where no preset says it.")] = None,
     z_source: Annotated[float | None, typer.Option(help="Redshift of the source, likewise.")] = None,
@@ -54,7 +58,8 @@ def localise(
         content = api.localise(
             method, path, out, preset=preset, instrument=instrument, model=model, fixed=numbers(fixed), pixel_scale=pixel_scale,
             psf_fwhm=psf_fwhm, psf=psf, exclude=exclude, light=light, regularisation=regularisation, starts=starts,
-            theta_E=theta_E, noise=noise, mask=mask, clump=clump, z_lens=z_lens, z_source=z_source,
+            theta_E=theta_E, centre=pair(centre, "--centre"), annulus=pair(annulus, "--annulus"), noise=noise, mask=mask,
+            noise_hdu=hdu_of(noise_hdu), psf_hdu=hdu_of(psf_hdu), clump=clump, z_lens=z_lens, z_source=z_source,
             false_alarm=false_alarm, simulations=simulations, candidates=candidates, seed=seed, limit=limit, hdu=hdu_of(hdu),
             bands=bands, device=device, force=force, log=console.say,
             progress=lambda done, total: progress("searching", done, total),

@@ -91,8 +91,9 @@ def header_of(source: Path, hdu: str | None) -> Any:
     if not source.name.lower().endswith((".fits", ".fits.gz", ".fit", ".fts", ".fits.fz")):
         return fits.Header()
     with fits.open(source, memmap=False) as hdus:
-        wanted = (hdu or "0").split(",")[0]
-        chosen = hdus[int(wanted) if wanted.isdigit() else wanted]
+        wanted = (hdu or "").split(",")[0]
+        first = next((k for k, found in enumerate(hdus) if found.is_image and found.data is not None), 0)
+        chosen = hdus[int(wanted) if wanted.isdigit() else wanted or first]
         header = chosen.header.copy(strip=True)
     for key in list(header):
         if key.startswith(("NAXIS", "PCOUNT", "GCOUNT")):

@@ -11,10 +11,24 @@ from typing import Any
 import numpy as np
 
 from darklens.data.enhanced import header_of
+from darklens.errors import InputError
 from darklens.files import write_atomic
 
 SUMMARY, CANDIDATES = "localisation.json", "candidates.csv"
 """What lies beside the maps in the folder of a localisation."""
+
+
+def prepare(out: Path, force: bool) -> None:
+    """Look whether a localisation may go to a folder: its maps are named after the images, and must not replace them.
+
+    Raises:
+        InputError: the folder holds a localisation that shall not be replaced, or something else.
+    """
+    if (out / SUMMARY).exists():
+        if not force:
+            raise InputError(f"{out} holds a localisation already: choose another --out or give --force")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} holds something other than a localisation: choose another folder with --out")
 
 
 def write_candidates(path: Path, found: Sequence[Mapping[str, Any]]) -> None:

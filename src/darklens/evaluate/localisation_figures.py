@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from darklens.evaluate.figures import plot_history
@@ -16,6 +17,12 @@ from darklens.evaluate.wording import format_interval
 from darklens.files import write_atomic
 
 RESIDUAL_LIMIT = 5.0
+LONGEST = 30
+"""Letters of a title that have room above a picture."""
+MARGIN = 6
+"""Pixels about what is shown."""
+BEYOND = "#b4b4bd"
+"""Where no mass at all would be seen."""
 SOLAR = r"log$_{10}$ M$_\odot$"
 Panel = tuple[np.ndarray, str, float, float, str, str]
 """Pixels, colours, ends, title, unit."""
@@ -42,12 +49,14 @@ def save_search_figure(
     extent = (-half[0], half[0], -half[1], half[1])
     low, high = np.nanpercentile(image, 1), np.nanpercentile(image, 99.8)
     panels = (
-        (image, SKY_MAP, low, high, title, ""),
+        (image, SKY_MAP, low, high, title if len(title) < LONGEST else f"...{title[3 - LONGEST :]}", ""),
         (maps["residual"], "RdBu_r", -RESIDUAL_LIMIT, RESIDUAL_LIMIT, "image less smooth lens", "sigma"),
         *(_likelihood_panels if "significance" in maps else _network_panels)(maps, summary),
     )
     for ax, (pixels, colours, lowest, highest, name, unit) in zip(axes, panels, strict=True):
-        drawn = ax.imshow(pixels, origin="lower", extent=extent, cmap=colours, vmin=lowest, vmax=highest, interpolation="nearest")
+        shown = np.where(np.isposinf(pixels), np.finfo(np.float32).max, pixels)
+        coloured = colormaps[colours].with_extremes(over=BEYOND) if np.isposinf(pixels).any() else colours
+        drawn = ax.imshow(shown, origin="lower", extent=extent, cmap=coloured, vmin=lowest, vmax=highest, interpolation="nearest")
         ax.set_title(name, fontsize=9, color=INK, loc="left")
         ax.set_facecolor("#f4f4f6")
         ax.tick_params(labelsize=7, colors=INK)
@@ -60,9 +69,25 @@ def save_search_figure(
     for ax in axes[1:3]:
         mark_candidates(ax, summary["candidates"])
     axes[0].set_xlabel("arcsec", fontsize=8, color=INK)
+    reach = _reach(maps, pixel_scale)
+    for ax in axes:
+        ax.set_xlim(*reach[0])
+        ax.set_ylim(*reach[1])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     write_atomic(Path(path), buffer.getvalue())
+
+
+def _reach(maps: Mapping[str, np.ndarray], pixel_scale: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the ends in x and y, arcsec, of the pixels about which any map says something, with a margin."""
+    told = np.isfinite(maps["residual"]) | np.any([~np.isnan(maps[name]) for name in ("significance", "heat") if name in maps], 0)
+    height, width = told.shape
+    found = []
+    for axis, side in ((0, width), (1, height)):
+        there = np.flatnonzero(told.any(axis)) if told.any() else np.arange(side)
+        ends = np.array([there[0] - MARGIN, there[-1] + 1 + MARGIN]).clip(0, side)
+        found.append(tuple(((ends - 0.5 * side) * pixel_scale).tolist()))
+    return found[0], found[1]
 
 
 def _likelihood_panels(maps: Mapping[str, np.ndarray], summary: Mapping[str, Any]) -> tuple[Panel, ...]:
@@ -73,7 +98,7 @@ def _likelihood_panels(maps: Mapping[str, np.ndarray], summary: Mapping[str, Any
     title = f"gain of a clump; seen from {threshold:.2f}"
     return (
         (maps["significance"], "viridis", 0, top, title, r"$(2\Delta\ln L)^{1/2}$"),
-        (sensitivity, "viridis_r", *ends, "smallest mass that would be seen", SOLAR),
+        (sensitivity, "viridis_r", *ends, "smallest mass seen (grey: none)", SOLAR),
     )
 
 

@@ -15,13 +15,15 @@ from darklens.errors import InputError
 from darklens.fit.calibration import SMOOTH, calibrate
 from darklens.fit.gallery import save_fit_gallery
 from darklens.fit.lens_model import LensModel
-from darklens.fit.noise import Estimated, NoiseMap
+from darklens.fit.noise import Estimated, Linear, NoiseMap, background_sigma
 from darklens.fit.plan import Plan, plan_for, plan_for_instrument, recognise
 from darklens.fit.table import write_fits
 from darklens.simulate import GaussianPSF, Instrument
 from darklens.simulate import instrument as find_instrument
 
 Log = Callable[[str], None]
+OTHER_UNIT = 5.0
+"""Scatter of the corners, in units of the expected background, above which an image seems to be in another unit."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def fit_path(
     plan = request.plan(first.image[None, 0], manifest)
     inside = None if mask is None else read_map(mask) != 0
     log(f"fitting {plan.model.name} ({len(plan.model.free)} parameters; {plan.origin})")
+    _look_at_units(first, plan, log)
     table, shown = write_fits(chain([first], records), plan, out, mask=inside, force=force, progress=progress)
     for what, why in skipped:
         log(f"skipped {what}: {why}")
@@ -137,10 +140,25 @@ def fit_path(
             for row, value in zip(rows, table.column(name), strict=True):
                 row[name] = float(value)
     converged = table.column("fit_converged")
+    for row in rows:
+        row |= {name: None for name in row if name.endswith("_error") and not row["fit_converged"]}
     return {
         "images": len(table), "converged": int(converged.sum()), "mean_chi2": float(np.mean(table.column("fit_chi2"))),
         "skipped": len(skipped), "model": plan.model.name, "origin": plan.origin, "out": str(out), "fits": rows,
     }  # fmt: skip
+
+
+def _look_at_units(record: Record, plan: Plan, log: Log) -> None:
+    """Say where the background of the first image cannot be that of the instrument."""
+    if not isinstance(plan.noise, Linear):
+        return
+    v0, _ = plan.noise.variance(record.image[:1])
+    expected, seen = float(np.median(v0)) ** 0.5, background_sigma(record.image[0])
+    if expected > 0 and seen > OTHER_UNIT * expected:
+        log(
+            f"the corners of {record.source or record.id} scatter by {seen:.3g} where a background of {expected:.3g} is expected "
+            f"({plan.origin}): the image seems to be in another unit"
+        )
 
 
 def calibrate_path(

@@ -158,9 +158,14 @@ def write_fits(
     text = io.StringIO()
     writer_of_rows = csv.DictWriter(text, list(rows[0]))
     writer_of_rows.writeheader()
-    writer_of_rows.writerows(rows)
+    writer_of_rows.writerows(_for_people(row) for row in rows)
     write_atomic(out / "parameters.csv", text.getvalue())
     return Table.open(out), shown
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without the errors of a fit that did not converge."""
+    return row if row["fit_converged"] else {name: "" if name.endswith("_error") else value for name, value in row.items()}
 
 
 def _chained(first: list[Record], stream: Iterator[Record]) -> Iterator[list[Record]]:

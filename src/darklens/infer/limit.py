@@ -80,7 +80,7 @@ def bayes_limit(
         seed: of images and chains; row r is the same whatever n.
         effort: how hard to try.
         budget: seconds after which no new batch is begun.
-        partial: JSON file that keeps what is done, for the next call with the same preset, seed and effort.
+        partial: JSON file that keeps what is done, for the next call; of another preset, seed or effort it is refused.
         reference: `(n, 1, H, W)` images to `(n, classes)` probabilities of a classifier to compare with.
         progress: called with (phase, done, total).
 
@@ -91,7 +91,8 @@ def bayes_limit(
         bracket is known.
 
     Raises:
-        InputError: unknown preset, fewer images than classes, or noise without a likelihood in closed form.
+        InputError: unknown preset, fewer images than classes, noise without a likelihood in closed form, or a `partial` of other
+            settings.
     """
     chosen = find_preset(preset) if isinstance(preset, str) else preset
     classes = chosen.classes
@@ -130,8 +131,13 @@ class _Rows:
         self.known: dict[int, dict[str, Any]] = {}
         if path is not None and path.is_file():
             content = read_json(path)
-            if content.get("about") == about:
-                self.known = {int(row): values for row, values in content["rows"].items()}
+            before, images = content.get("about", {}), content.get("rows", {})
+            other = [f"{key} {before.get(key)} in place of {value}" for key, value in about.items() if before.get(key) != value]
+            if other:
+                raise InputError(
+                    f"{path} keeps {len(images)} images of {', '.join(other)}: choose another --out, or forget them with --force"
+                )
+            self.known = {int(row): values for row, values in images.items()}
 
     def have(self, rows: range, reference: bool) -> bool:
         return all(row in self.known and (not reference or "reference" in self.known[row]) for row in rows)

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darklens.lensing.base import CORE, Mass, spread, zeros
+from darklens.lensing.base import Mass, spread, zeros
 
+MIDDLE = 1e-10
+"""Square of the radius, arcsec, inside which the deflection is linear: single precision loses there what its terms leave over."""
 NEAR_ONE = 1e-3
 """Nearer to x = 1 than this the NFW function is its Taylor series: the closed form is 0/0 there."""
 
@@ -43,7 +45,7 @@ class _Halos(Mass):
         columns = (self.center_x, self.center_y, 1 / self.Rs, *self._constants())
         for px, py, per_Rs, *constants in zip(*(c.unbind(-1) for c in columns), strict=True):
             dx, dy = x - spread(px), y - spread(py)
-            r = torch.addcmul(dx * dx, dy, dy).clamp_min(CORE).sqrt()
+            r = torch.addcmul(dx * dx, dy, dy).clamp_min(MIDDLE).sqrt()
             yield dx, dy, r, spread(per_Rs), [spread(c) for c in constants]  # type: ignore[misc]
 
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,7 @@ template <typename T> void tnfw_row(const T *h, const T *__restrict x, T y, int 
     const T pi = T(3.14159265358979323846), near = T(1e-3), dy2 = dy * dy;
     #pragma omp simd
     for (int i = 0; i < width; ++i) {
-        const T dx = x[i] - hx, r2 = dx * dx + dy2, held = r2 > T(1e-16) ? r2 : T(1e-16);
+        const T dx = x[i] - hx, r2 = dx * dx + dy2, held = r2 > T(1e-10) ? r2 : T(1e-10);
         const T r = std::sqrt(held), z = r * per_Rs, square = z * z, gap = 1 - square;
         const T size = gap > 0 ? gap : -gap, w = std::sqrt(size > near ? size : T(0.5)), part = w < T(1) ? w : T(1);
         const T log = std::log((1 + part) / z), arc = std::atan(w), closed = (gap > 0 ? log : arc) / w;
@@ -110,7 +110,7 @@ template <typename T> void cored_row(const T *h, const T *__restrict x, T y, int
     const T dy2 = dy * dy, per_d1 = 2 / d1, per_dt = 2 / dt;
     #pragma omp simd
     for (int i = 0; i < width; ++i) {
-        const T dx = x[i] - hx, r2 = dx * dx + dy2, held = r2 > T(1e-16) ? r2 : T(1e-16);
+        const T dx = x[i] - hx, r2 = dx * dx + dy2, held = r2 > T(1e-10) ? r2 : T(1e-10);
         const T r = std::sqrt(held), z = r * per_Rs, square = z * z, half = T(0.5) * std::log(beta2 + square);
         const T s1 = std::sqrt(1 + square), st = std::sqrt(tau2 + square);
         const T mass = middle + per_d1 * s1 * (std::log(s1 + d1) - half) - per_dt * st * (std::log(st + dt) - half);

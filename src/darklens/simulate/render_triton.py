@@ -102,7 +102,7 @@ def _tnfw(halos, count, x, y, ax, ay):
         h = halos + 9 * k
         dx, dy, per_Rs, factor = x - tl.load(h), y - tl.load(h + 1), tl.load(h + 2), tl.load(h + 3)
         tau, tau2, middle, weight = tl.load(h + 4), tl.load(h + 5), tl.load(h + 6), tl.load(h + 7)
-        r = tl.sqrt(tl.maximum(dx * dx + dy * dy, 1e-16))
+        r = tl.sqrt(tl.maximum(dx * dx + dy * dy, 1e-10))
         z = r * per_Rs
         square = z * z
         gap = 1.0 - square
@@ -124,7 +124,7 @@ def _cored(halos, count, x, y, ax, ay):
         h = halos + 9 * k
         dx, dy, per_Rs, factor = x - tl.load(h), y - tl.load(h + 1), tl.load(h + 2), tl.load(h + 3)
         beta2, d1, tau2, dt, middle = tl.load(h + 4), tl.load(h + 5), tl.load(h + 6), tl.load(h + 7), tl.load(h + 8)
-        r = tl.sqrt(tl.maximum(dx * dx + dy * dy, 1e-16))
+        r = tl.sqrt(tl.maximum(dx * dx + dy * dy, 1e-10))
         z = r * per_Rs
         square = z * z
         half = 0.5 * tl.log(beta2 + square)

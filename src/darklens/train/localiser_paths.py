@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from darklens.data import Record, read
-from darklens.data.sky_maps import CANDIDATES, SUMMARY, sky_position, write_candidates, write_sky_maps
+from darklens.data.sky_maps import CANDIDATES, SUMMARY, prepare, sky_position, write_candidates, write_sky_maps
 from darklens.errors import InputError
 from darklens.evaluate.localisation_figures import save_search_figure
 from darklens.files import write_json
@@ -51,8 +51,7 @@ def localise_with(
     Raises:
         InputError: nothing readable, images unlike those of the training, or no image whose smooth fit converged.
     """
-    if (out / SUMMARY).exists() and not force:
-        raise InputError(f"{out} holds a localisation already: choose another --out or give --force")
+    prepare(out, force)
     records = list(islice(read(path, hdu=hdu, bands=bands), limit))
     if not records:
         raise InputError(f"{path} holds no image: give an image, a folder of them, or a table")

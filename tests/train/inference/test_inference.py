@@ -169,7 +169,12 @@ def test_wrong_questions_are_one_sentence(run, tmp_path):
         darklens.infer(run, tmp_path, tmp_path / "out", samples=10)
     with pytest.raises(InputError, match="no closed form"):
         darklens.infer(run, darklens.simulate("model-iii", n=3, seed=1, out=tmp_path / "t").path, tmp_path / "out", reweight=True)
+    for force in (False, True):  # the table that is read lies there
+        with pytest.raises(InputError, match="something other than posteriors"):
+            darklens.infer(run, tmp_path / "t", tmp_path / "t", force=force)
+    assert (tmp_path / "t" / "manifest.json").is_file()
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "posterior.parquet").touch()
     with pytest.raises(InputError, match="exists"):
         darklens.infer(run, tmp_path, tmp_path / "there")
     with pytest.raises(InputError, match="infers no numbers"):

@@ -36,8 +36,7 @@ class LookElsewhere:
     maxima: np.ndarray
 
     def __post_init__(self) -> None:
-        if len(self.maxima) < FEWEST:
-            raise InputError(f"{len(self.maxima)} simulations without clump: a false-alarm rate needs at least {FEWEST}")
+        check_simulations(len(self.maxima))
 
     @property
     def constant(self) -> float:
@@ -62,8 +61,7 @@ class LookElsewhere:
         Raises:
             InputError: not a probability between 0 and 1/2.
         """
-        if not 0 < false_alarm <= 0.5:
-            raise InputError(f"false-alarm rate {false_alarm:g} is outside 0 to 0.5: give for example 0.01")
+        check_rate(false_alarm)
         return float(brentq(lambda u: self.constant * _rate(u) + np.log1p(-false_alarm), 1.0, 40.0))
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,9 +82,29 @@ class LookElsewhere:
         }
 
 
+def check_simulations(count: int) -> None:
+    """Refuse a number of simulations that says nothing about a tail.
+
+    Raises:
+        InputError: too few.
+    """
+    if count < FEWEST:
+        raise InputError(f"{count} simulations without clump: a false-alarm rate needs at least {FEWEST}; give more --simulations")
+
+
+def check_rate(false_alarm: float) -> None:
+    """Refuse what is no rate of false alarms.
+
+    Raises:
+        InputError: not a probability between 0 and 1/2.
+    """
+    if not 0 < false_alarm <= 0.5:
+        raise InputError(f"false-alarm rate {false_alarm:g} is outside 0 to 0.5: give for example 0.01")
+
+
 def in_sigma(probability: float) -> float:
-    """Return the one-sided significance of a probability; at most 38, where numbers end."""
-    return float(min(norm.isf(probability), 38.0))
+    """Return the one-sided significance of a probability: 0 from 1/2 on, at most 38, where numbers end."""
+    return float(np.clip(norm.isf(probability), 0.0, 38.0))
 
 
 def _rate(u: np.ndarray | float) -> np.ndarray | float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from darklens.data.sky_maps import CANDIDATES, SUMMARY, sky_position, write_candidates, write_sky_maps
+from darklens.data.sky_maps import CANDIDATES, SUMMARY, prepare, sky_position, write_candidates, write_sky_maps
 from darklens.errors import InputError
 from darklens.files import write_json
 from darklens.fit.one_lens import Choices, LensFit, fit_lens
@@ -16,6 +16,7 @@ from darklens.fit.one_lens.reading import Given
 from darklens.infer.substructure.clump import Clump
 from darklens.infer.substructure.gain import GainMaps
 from darklens.infer.substructure.look_elsewhere import LookElsewhere, in_sigma
+from darklens.infer.substructure.paths import sentence
 from darklens.infer.substructure.pixelised import Weighed, search_lens
 from darklens.infer.substructure.search import Settings
 
@@ -50,8 +51,7 @@ def localise_lens(
         InputError: files that cannot be used, or a smooth model that did not converge.
         WorkError: no start of the smooth model led anywhere.
     """
-    if (out / SUMMARY).exists() and not force:
-        raise InputError(f"{out} holds a localisation already: choose another --out or give --force")
+    prepare(out, force)
     known = given.read()
     fit = fit_lens(**known, choices=choices, log=log)
     if not fit.converged:
@@ -63,8 +63,9 @@ def localise_lens(
     log(f"smooth lens: reduced chi^2 {fit.reduced_chi2:.3f}, ln E {fit.evidence:.1f}; looking for {clump.kind} clumps")
     search = {"draws": settings.draws, "count": settings.candidates, "seed": settings.seed, "stride": settings.stride}
     maps, weighed = search_lens(fit, clump, log10_m=REAL_MASSES, progress=progress, **search)
-    name = given.image.name.split(".")[0]
+    name = Path(given.image.name.removesuffix(".gz").removesuffix(".fz")).stem
     found = _written(name, known["image"], fit, maps, weighed, clump, settings, given, out)
+    log(f"{name}: " + sentence(found["candidates"]))
     content = {"method": "likelihood, one lens in full", "images": 1, "plan": f"{choices.model}, {choices.source} source"}
     content |= {"found": [found], "failed": [], "out": str(out)}
     write_candidates(out / CANDIDATES, [found])
@@ -92,7 +93,7 @@ def _written(
     shown = {"significance": significance, "log10_mass": mass, "sensitivity": sensitivity}
     shown |= {"model": fit.model_image, "residual": fit.residual}
     header = write_sky_maps(out / f"{name}.fits", shown, UNITS, source=given.image, hdu=given.hdu, pixel_scale=scale)
-    rows = [_row(one, significance, noise, threshold, scale) for one in weighed]
+    rows = [candidate_row(one, noise, threshold) for one in weighed]
     rows = [row | sky_position(header, row["x"], row["y"], scale, image.shape) for row in rows]
     reached = sensitivity[np.isfinite(sensitivity)]
     summary = {
@@ -111,21 +112,18 @@ def _written(
         "smooth_ln_E": fit.evidence,
         "clump": {"kind": clump.kind, "z_lens": clump.z_lens, "z_source": clump.z_source},
     }
+    shown["residual"] = np.where(fit.model.observation.mask, fit.residual, np.nan)
     save_search_figure(out / f"{name}.png", image, shown, summary, pixel_scale=scale, title=name)
     return {"id": name, "label": None, **summary, "truth": {}}
 
 
-def _row(one: Weighed, significance: np.ndarray, noise: LookElsewhere, threshold: float, scale: float) -> dict[str, Any]:
-    """Return a candidate; its significance is the highest of the map within a few pixels of where the weighing has led it."""
-    height, width = significance.shape
-    y, x = np.ogrid[:height, :width]
-    distance = np.hypot((x - 0.5 * (width - 1)) * scale - one.x, (y - 0.5 * (height - 1)) * scale - one.y)
-    near = significance[(distance < 0.3) & np.isfinite(significance)]
-    z = float(near.max()) if near.size else 0.0
-    false_alarm = noise.false_alarm(z)
+def candidate_row(one: Weighed, noise: LookElsewhere, threshold: float) -> dict[str, Any]:
+    """Return a candidate; a detection stands out of the map, and bears being weighed with the source solved anew."""
+    false_alarm = noise.false_alarm(one.significance)
     return {
         **{"x": one.x, "y": one.y, "log10_m": one.log10_m},
         **dict(zip(("x_error", "y_error", "log10_m_error"), one.errors, strict=True)),
-        **{"significance": z, "false_alarm": false_alarm, "sigma": in_sigma(false_alarm), "simulations_above": noise.exceeded(z)},
-        **{"delta_ln_E": one.delta_ln_E, "delta_ln_E_free": one.delta_ln_E_free, "detected": z >= threshold},
+        **{"significance": one.significance, "false_alarm": false_alarm, "sigma": in_sigma(false_alarm)},
+        **{"simulations_above": noise.exceeded(one.significance), "delta_ln_E": one.delta_ln_E},
+        **{"delta_ln_E_free": one.delta_ln_E_free, "detected": one.significance >= threshold and one.delta_ln_E > 0},
     }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from darklens.data import MANIFEST, Record, Table, read
-from darklens.data.sky_maps import CANDIDATES, SUMMARY, sky_position, write_candidates, write_sky_maps
+from darklens.data.sky_maps import CANDIDATES, SUMMARY, prepare, sky_position, write_candidates, write_sky_maps
 from darklens.errors import InputError
 from darklens.files import write_json
 from darklens.fit import Plan
@@ -66,8 +66,7 @@ def localise_path(
     Raises:
         InputError: nothing readable, nothing known about the images, no redshifts, or no image whose smooth fit converged.
     """
-    if (out / SUMMARY).exists() and not force:
-        raise InputError(f"{out} holds a localisation already: choose another --out or give --force")
+    prepare(out, force)
     records = list(islice(read(path, hdu=hdu, bands=bands), limit))
     if not records:
         raise InputError(f"{path} holds no image: give an image, a folder of them, or a table")
@@ -84,8 +83,7 @@ def localise_path(
             log(f"{record.id}: {error}")
             continue
         found.append(_written(record, one, out, hdu))
-        best = found[-1]["candidates"][0] if found[-1]["candidates"] else None
-        log(f"{record.id}: " + (_sentence(best) if best else "no place explains the image better"))
+        log(f"{record.id}: " + sentence(found[-1]["candidates"]))
     if not found:
         count = "" if len(failed) == 1 else f"none of {len(failed)} images could be searched; "
         raise InputError(count + failed[0]["why"])
@@ -131,7 +129,11 @@ def _written(record: Record, one: Search, out: Path, hdu: int | str | None) -> d
     return {"id": record.id, "label": record.label, **summary, "truth": truth}
 
 
-def _sentence(best: dict[str, Any]) -> str:
+def sentence(candidates: list[dict[str, Any]]) -> str:
+    """Return what was found in an image, the best candidate first, in words."""
+    if not candidates:
+        return "no place explains the image better"
+    best = candidates[0]
     word = "clump" if best["detected"] else "no clump; the best candidate"
     return (
         f"{word} of 10^{best['log10_m']:.2f} M_sun at ({best['x']:+.2f}, {best['y']:+.2f}) arcsec, "

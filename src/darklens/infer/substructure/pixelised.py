@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 RADII = np.geomspace(1e-3, 60.0, 1500)
 """Arcsec at which a clump's deflection is tabulated."""
 FEWEST_AMPLITUDES = 1e-12
-STEP = 1e-4
+WANDERED = 0.5, 1.0
+"""Arcsec, and dex of the mass, from where it was seen beyond which a clump is another one."""
 
 
 class PixelisedTemplates:
@@ -103,9 +104,11 @@ class Weighed:
         x: arcsec.
         y: arcsec.
         log10_m: M_sun.
-        errors: standard deviations of the three from the curvature of ln E with the macro model held; NaN where it has no maximum.
+        errors: standard deviations of the three from the curvature of ln E with the macro model held; NaN where it has no maximum
+            that is narrower than `WANDERED`.
         delta_ln_E: gain with source and light solved anew, the macro model held.
         delta_ln_E_free: with the macro model free as well.
+        significance: of the map where it was seen.
     """
 
     x: float
@@ -114,15 +117,27 @@ class Weighed:
     errors: tuple[float, float, float]
     delta_ln_E: float
     delta_ln_E_free: float
+    significance: float = np.nan
 
 
-def weigh(fit: LensFit, clump: Clump, start: tuple[float, float, float], *, evaluations: int = 60, iterations: int = 6) -> Weighed:
+def weigh(
+    fit: LensFit,
+    clump: Clump,
+    start: tuple[float, float, float],
+    *,
+    significance: float = np.nan,
+    evaluations: int = 60,
+    iterations: int = 6,
+) -> Weighed:
     """Find place and mass of largest evidence near a start, source and light solved anew at every step, then free the macro model.
+
+    What is farther from the start than `WANDERED` is another clump, or, beyond the arcs, one that nothing speaks of.
 
     Args:
         fit: the smooth lens.
         clump: kind of clump.
         start: x and y in arcsec, log10 of the mass.
+        significance: of the map there.
         evaluations: of ln E at most.
         iterations: of the macro model's descent.
     """
@@ -130,12 +145,17 @@ def weigh(fit: LensFit, clump: Clump, start: tuple[float, float, float], *, eval
     def gain(place: np.ndarray) -> float:
         return fit.evidence_with(_mass(clump, place)) - fit.evidence
 
-    start = np.array(start)
-    simplex = start + np.concatenate([np.zeros((1, 3)), np.diag([0.1, 0.1, 0.3])])
+    def loss(place: np.ndarray) -> float:
+        far = np.hypot(*(place - begin)[:2]) > WANDERED[0] or abs(place[2] - begin[2]) > WANDERED[1]
+        return np.inf if far else -gain(place)
+
+    begin = np.array(start)
+    simplex = begin + np.concatenate([np.zeros((1, 3)), np.diag([0.1, 0.1, 0.3])])
     options = {"initial_simplex": simplex, "maxfev": evaluations, "xatol": 5e-3, "fatol": 0.05}
-    best = minimize(lambda p: -gain(p), start, method="Nelder-Mead", options=options)
+    best = minimize(loss, begin, method="Nelder-Mead", options=options)
     free = fit.refitted(_mass(clump, best.x), iterations=iterations)
-    return Weighed(*map(float, best.x), _errors(gain, best.x, -best.fun), float(-best.fun), float(free.evidence - fit.evidence))
+    errors, gains = _errors(gain, best.x, -best.fun), (float(-best.fun), float(free.evidence - fit.evidence))
+    return Weighed(*map(float, best.x), errors, *gains, significance)
 
 
 def _mass(clump: Clump, place: np.ndarray):
@@ -145,11 +165,11 @@ def _mass(clump: Clump, place: np.ndarray):
 
 def _errors(gain: Callable[[np.ndarray], float], best: np.ndarray, top: float) -> tuple[float, float, float]:
     """Return one over the root of the curvature along each coordinate: errors with the others held."""
-    found = []
-    for k, step in enumerate((0.05, 0.05, 0.15)):
+    found, (place, mass) = [], WANDERED
+    for k, (step, most) in enumerate(((0.05, place), (0.05, place), (0.15, mass))):
         move = np.eye(3)[k] * step
         curvature = (2 * top - gain(best + move) - gain(best - move)) / step**2
-        found.append(curvature**-0.5 if curvature > 0 else np.nan)
+        found.append(curvature**-0.5 if curvature > most**-2 else np.nan)
     return tuple(map(float, found))
 
 
@@ -187,5 +207,6 @@ def search_lens(
     found = []
     for row, column in peaks(significance, apart / scale, count):
         place = (column - 0.5 * (width - 1)) * scale, (row - 0.5 * (height - 1)) * scale
-        found.append(weigh(fit, clump, (*place, float(mass[row, column]))))
+        seen = float(significance[row, column])
+        found.append(weigh(fit, clump, (*place, float(mass[row, column])), significance=seen))
     return maps, sorted(found, key=lambda one: -one.delta_ln_E)

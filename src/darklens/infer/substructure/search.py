@@ -12,7 +12,7 @@ from darklens.errors import InputError
 from darklens.fit import Plan, SmoothFit
 from darklens.infer.substructure.clump import Clump
 from darklens.infer.substructure.gain import MASSES, GainMaps, gain_maps, peaks
-from darklens.infer.substructure.look_elsewhere import LookElsewhere, in_sigma
+from darklens.infer.substructure.look_elsewhere import LookElsewhere, check_rate, check_simulations, in_sigma
 from darklens.infer.substructure.refit import Refit, refit
 from darklens.infer.substructure.smooth_lens import SmoothLens, smooth_lens
 from darklens.infer.substructure.templates import ParametricTemplates
@@ -34,6 +34,9 @@ class Settings:
         candidates: places that are listed, and fitted again where they are worth it.
         stride: pixels between places; None takes steps of 0.15 arcsec.
         seed: of the simulations.
+
+    Raises:
+        InputError: numbers with which a search, long as it takes, would say nothing.
     """
 
     log10_m: tuple[float, ...] = MASSES
@@ -42,6 +45,12 @@ class Settings:
     candidates: int = 3
     stride: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_rate(self.false_alarm)
+        check_simulations(self.draws)
+        if self.candidates < 1:
+            raise InputError(f"{self.candidates} candidates: list at least 1 place")
 
 
 @dataclass(frozen=True)

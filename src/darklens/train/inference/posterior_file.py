@@ -161,6 +161,20 @@ def summary_of(found: Found, names: Sequence[str], units: dict[str, str]) -> lis
     return rows
 
 
+def prepare(out: Path, force: bool) -> None:
+    """Look whether posteriors may go to a folder; with `force` nothing but posteriors is replaced.
+
+    Raises:
+        InputError: the folder holds posteriors that shall not be replaced, or something else.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / TABLE).is_file():
+        raise InputError(f"--out {out} holds something other than posteriors: choose another folder")
+    if not force:
+        raise InputError(f"--out {out} exists: choose another folder or give --force")
+
+
 def write_posteriors(
     found: Found, names: Sequence[str], units: dict[str, str], out: Path, about: dict[str, Any], force: bool
 ) -> dict:
@@ -183,8 +197,7 @@ def write_posteriors(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if out.exists() and not force:
-        raise InputError(f"--out {out} exists: choose another folder or give --force")
+    prepare(out, force)
     shape = found.samples.shape[:2]
     columns = {
         "id": np.repeat(np.array(found.ids, dtype=object), shape[1]),
