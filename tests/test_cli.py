@@ -93,8 +93,11 @@ def test_simulate_inspect_import(darklens, tmp_path, tree):
 def test_predict_writes_probabilities_with_names(darklens, tmp_path, runs, tree):
     import pandas
 
-    darklens("predict", runs[0].path, tree, "--out", tmp_path / "p.csv")
+    said = darklens("predict", runs[0].path, tree, "--out", tmp_path / "p.csv").stderr
     table = pandas.read_csv(tmp_path / "p.csv")
+    called = table.predicted.value_counts()
+    words = ", ".join(f"{called[name]} {name}" for name in ("no_sub", "cdm", "axion") if name in called)
+    assert f"18 images (called {words}), 0 skipped" in said
     assert len(table) == 18
     assert table[["no_sub", "cdm", "axion"]].sum(axis=1).to_numpy() == pytest.approx(np.ones(18), abs=1e-5)
     darklens("predict", runs[0].path, tree / "cdm", "--out", tmp_path / "p.parquet")

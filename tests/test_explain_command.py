@@ -128,6 +128,22 @@ def test_images_that_no_preset_draws_have_no_truth(run, table, tmp_path, darklen
     assert set(content["methods"]["grad-cam"]) == {"deletion", "insertion", "stability", "randomised_weights"}
 
 
+def test_what_was_mended_and_what_the_network_does_not_know_is_told(table, tmp_path, darklens):
+    image = np.zeros_like(table.images()[0, 0])
+    image[3, 3] = np.nan
+    np.save(tmp_path / "own.npy", np.kron(image, np.ones((3, 3)))[:150, :150].astype(np.float32))
+    arguments = ("explain", "arcnet:common-test", tmp_path / "own.npy", "--out", tmp_path / "own", "--features", 0)
+    out, err = darklens(*arguments, "--method", "grad-cam")
+    told = json.loads((tmp_path / "own" / "explanation.json").read_text())["noticed"]
+    assert [sentence.split(",")[0].split(" look")[0] for sentence in told] == [
+        "9 pixels that were not finite or masked",
+        "all pixels are zero (1 image)",
+        "1 of 1 images explained",
+    ]
+    assert all(sentence in out + err for sentence in told)
+    assert "9 pixels that were not finite" in (tmp_path / "own" / "explanation.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -68,6 +68,8 @@ def test_a_token_is_asked_for(guarded):
 
 
 def test_logging_in_gives_a_cookie_that_does_not_give_the_token_away(guarded):
+    policy = guarded.get("/login").headers["referrer-policy"]
+    assert policy == "same-origin", "with no-referrer browsers send the form with `Origin: null`, which is refused"
     assert guarded.post("/login", data={"token": "not that one"}).status_code == 403
     entered = guarded.post("/login", data={"token": TOKEN})
     cookie = entered.headers["set-cookie"]

@@ -32,15 +32,15 @@ def free_port():
 class Served:
     """A server in a thread, which can be stopped and started again on its port."""
 
-    def __init__(self):
-        self.port = free_port()
+    def __init__(self, **settings):
+        self.port, self.settings = free_port(), settings
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 
     def start(self):
         import uvicorn
 
-        app = create_app(Settings(runs=("arcnet:common-test",), port=self.port))
+        app = create_app(Settings(runs=("arcnet:common-test",), port=self.port, **self.settings))
         self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="error", timeout_graceful_shutdown=1))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
@@ -346,6 +346,22 @@ def test_controls_have_names(page, served, path):
         "!e.getAttribute('aria-label') && !e.textContent.trim()).map(e => e.id)"
     )
     assert unnamed == []
+
+
+def test_a_visitor_logs_in_with_the_token(page):
+    guarded = Served(token="correct horse battery")
+    try:
+        page.goto(f"{guarded.url}/predict")
+        assert page.url.endswith("/login")
+        for token in ("not the one at all", "correct horse battery"):
+            assert page.locator("h1").count() == 1, "a page, also after a wrong token"
+            page.fill("input[name=token]", token)
+            page.keyboard.press("Enter")
+            page.wait_for_load_state()
+            page.wait_for_selector(".wrong" if token.startswith("not") else "#controls")
+        page.wait_for_selector("#lamp.on")
+    finally:
+        guarded.stop()
 
 
 def test_colours_can_be_chosen(page, served):

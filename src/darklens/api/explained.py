@@ -47,12 +47,13 @@ class Seen:
         """Return some of them."""
         from darklens.train.answers import Answers
 
+        unusual = None if self.answers.unusual is None else self.answers.unusual.take(rows)
         return replace(
             self,
             records=[self.records[i] for i in rows],
             images=self.images[rows],
             inputs=self.inputs[rows],
-            answers=Answers(self.answers.probabilities[rows], chosen=self.answers.called[rows]),
+            answers=Answers(self.answers.probabilities[rows], chosen=self.answers.called[rows], unusual=unusual),
             features=self.features[rows],
             shown=self.shown[rows],
             model=None if self.model is None else self.model[rows],

@@ -68,7 +68,8 @@ def explain(
         log: receives sentences.
 
     Returns:
-        What explanation.json holds: `methods` (name -> figures), `left_out`, `truth` (whether it is known, and why not), `images`.
+        What explanation.json holds: `methods` (name -> figures), `left_out`, `truth` (whether it is known, and why not), `images`,
+        `noticed` (sentences on pixels that were mended, blank images, and images unlike those of the training).
 
     Raises:
         InputError: a run that tells no classes apart or sees columns, unknown method, projection or class, a method that the
@@ -87,15 +88,18 @@ def explain(
     if target is not None:
         _class(predictor, target)  # an unknown one is refused before any work
     records, images = _drawn(predictor, path, max(n, features), seed, resize, hdu, bands, on_skip)
-    log(f"{len(records)} images of {path}, {min(n, len(records))} of them are explained")
+    log(f"images of {path}: {len(records)}, of which {min(n, len(records))} are explained")
     whole = see(predictor, records, images)
     seen = whole.take(_in_turn([record.label for record in records], n))
+    noticed = _noticed(seen)
+    for line in noticed:
+        log(line)
     targets = seen.answers.called if target is None else np.full(len(seen.records), _class(predictor, target))
     truth = truth_of(predictor, seen, Path(path))
     question = question_of(predictor, seen, targets, seed)
     maps, left_out = attributions(question, chosen, asked=methods is not None, log=log)
     found = figures(predictor, seen, question, maps, truth, log=log) | {"left_out": left_out}
-    found |= about(predictor, seen, targets, truth, path, seed)
+    found |= about(predictor, seen, targets, truth, path, seed) | {"noticed": noticed}
     write_explanation(folder, found, predictor, seen, maps, truth, _planes(whole, projections, seed) if features else {})
     return found
 
@@ -138,7 +142,7 @@ def attributions(
                 raise
             left_out.append({"method": name, "why": str(error)})
             continue
-        log(f"{name}: {len(maps[name])} maps")
+        log(f"{name}: drawn")
     return maps, left_out
 
 
@@ -245,6 +249,20 @@ def _drawn(
     if not records:
         raise InputError(reasons[0] if reasons else f"{path} holds no image: give a table, an image, or a folder of images")
     return records, np.stack(images)
+
+
+def _noticed(seen: Seen) -> list[str]:
+    """Return sentences on what the readers did to images that are explained, and on those that the network does not know."""
+    from darklens.data import Noticed
+
+    noticed = Noticed()
+    for record in seen.records:
+        noticed.add(record)
+    unusual = seen.answers.unusual
+    if unusual is None or not unusual.flags.any():
+        return noticed.lines()
+    strange = f"{unusual.flags.sum()} of {len(seen.records)} images explained look unlike the training data"
+    return [*noticed.lines(), f"{strange}: where the network looks in them says little"]
 
 
 def _in_turn(labels: Sequence[str | None], n: int) -> np.ndarray:

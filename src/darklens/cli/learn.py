@@ -185,7 +185,9 @@ def predict(
     if as_json:
         console.show_json(content)
     elif out is not None:
-        console.say(f"{content['images']} images, {len(content['skipped'])} skipped: {out}")
+        called = ", ".join(f"{n} {name}" for name, n in content["called"].items() if n)
+        images = "1 image" if content["images"] == 1 else f"{content['images']} images"
+        console.say(f"{images} (called {called}), {len(content['skipped'])} skipped: {out}")
     return None
 
 

@@ -25,15 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from darklens.data.folders import SPLITS, place
+from darklens.data.folders import MARKER, SPLITS, TRUTH, place
 from darklens.data.schema import RESERVED
 from darklens.data.table import Table
 from darklens.errors import InputError, unknown
 from darklens.files import TEMPORARY, plain, read_json, unwritable, write_atomic, write_json
 
 LAYOUTS = ("deeplense", "fits")
-MARKER = "darklens-export.json"
-TRUTH = "truth.csv"
 UNLABELLED = "images"
 AT_ONCE = 256
 

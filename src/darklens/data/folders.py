@@ -26,6 +26,9 @@ _KNOWN = {name for family in FAMILIES for name in family}
 _LENS_FINDING = re.compile(r"(train|training|val|valid|validation|test)[_-](non)?[_-]?lens(?:es)?", re.IGNORECASE)
 _NO_CLASS = {"hr", "lr", "images", "data", "npy", "fits", "files", "public"}
 
+MARKER, TRUTH = "darklens-export.json", "truth.csv"
+"""What `darklens export` writes beside the images."""
+
 Skip = Callable[[Path, str], None]
 NO_TEXT = "has a name that is no text in UTF-8: rename it"
 

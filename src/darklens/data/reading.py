@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from darklens.data.bands import common_name, expand
 from darklens.data.catalogue import catalogue_files, is_catalogue, with_bands
-from darklens.data.folders import NO_TEXT, File, Skip, is_text, low_resolution, stem
+from darklens.data.folders import MARKER, NO_TEXT, TRUTH, File, Skip, is_text, low_resolution, stem
 from darklens.data.formats import format_of
 from darklens.data.joining import choose, joined
 from darklens.data.options import Options
@@ -174,7 +174,8 @@ def _image_files(path: Path, options: Options, on_skip: Skip) -> Iterator[File]:
         try:
             format_of(file)
         except InputError as error:
-            on_skip(file, reason(file, error))
+            if file.name not in (MARKER, TRUTH) or not (file.parent / MARKER).is_file():  # those of an export are no surprise
+                on_skip(file, reason(file, error))
             return False
         return True
 

@@ -48,6 +48,11 @@ class Unusual:
     because: tuple[str, ...]
     beyond: dict[str, np.ndarray]
 
+    def take(self, rows: np.ndarray) -> Unusual:
+        """Return what is known of some of them."""
+        beyond = {name: flags[rows] for name, flags in self.beyond.items()}
+        return Unusual(self.flags[rows], tuple(self.because[i] for i in rows), beyond)
+
     @property
     def counts(self) -> dict[str, int]:
         """How many images each score finds unusual."""

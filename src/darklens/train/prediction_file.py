@@ -50,9 +50,9 @@ def predict_path(
         collect: return the rows as well; without `out` nothing is printed then.
 
     Returns:
-        `{"images": number classified, "skipped": [(name, reason)], "unusual": fraction with its interval, or None}`; what the
-        readers noticed: `filled` (pixels and images), `notes` (note -> images) and `noticed` (both in sentences, and what the
-        model doubts, see `Judge.doubts`); and with `collect` the rows as "predictions".
+        `{"images": number classified, "called": class -> how many of them, "skipped": [(name, reason)], "unusual": fraction with
+        its interval, or None}`; what the readers noticed: `filled` (pixels and images), `notes` (note -> images) and `noticed`
+        (both in sentences, and what the model doubts, see `Judge.doubts`); and with `collect` the rows as "predictions".
 
     Raises:
         InputError: no image could be classified, or `out` exists, has another suffix or cannot be written.
@@ -77,8 +77,9 @@ def predict_path(
         raise InputError(reason if not more else f"{reason}{more}")
     header = ["id", "source", "predicted", *judge.classes, *more_columns(first[1], judge.classes)]
     flagged: list[int] = []
+    called = dict.fromkeys(judge.classes, 0)
     some = Sample[Record](ASKED)
-    blocks = (_rows(*batch, judge.classes, flagged) for batch in _sampled(chain([first], batches), some))
+    blocks = (_rows(*batch, judge.classes, flagged, called) for batch in _sampled(chain([first], batches), some))
     collected: list[list[Any]] = []
     if collect:
         blocks = _kept(blocks, collected)
@@ -87,7 +88,7 @@ def predict_path(
     unusual = None if first[1].unusual is None else proportion(sum(flagged), count)
     shown = [resize_image(r.image, judge.shape[1:]) if resize else r.image for r in some.items()]
     lines = noticed.lines() + judge.doubts(judge.checked(np.stack(shown)))
-    found = {"images": count, "skipped": skipped, "unusual": unusual} | noticed.as_dict() | {"noticed": lines}
+    found = {"images": count, "called": called, "skipped": skipped, "unusual": unusual} | noticed.as_dict() | {"noticed": lines}
     return found | ({"predictions": [dict(zip(header, row, strict=True)) for row in collected]} if collect else {})
 
 
@@ -123,8 +124,12 @@ def _kept(blocks: Iterator[list[list[Any]]], into: list[list[Any]]) -> Iterator[
         yield block
 
 
-def _rows(records: list[Record], answers: Answers, classes: tuple[str, ...], flagged: list[int]) -> list[list[Any]]:
-    """Return the lines of a batch, and enter how many of its images are unusual."""
+def _rows(
+    records: list[Record], answers: Answers, classes: tuple[str, ...], flagged: list[int], called: dict[str, int]
+) -> list[list[Any]]:
+    """Return the lines of a batch, and enter how many of its images are unusual, and how many have been called what."""
+    for k in answers.called:
+        called[classes[k]] += 1
     flagged.append(0 if answers.unusual is None else int(answers.unusual.flags.sum()))
     more = list(more_columns(answers, classes).values())
     return [

@@ -37,7 +37,8 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
         raise InputError(f"{name} has {image.ndim} axes: an image has 2 (y, x) or 3 (band, y, x); select one image of it")
     if image.shape[0] != shape[0]:
         remedy = "choose the bands it needs, in its order, with --bands"
-        raise InputError(f"{name} has {image.shape[0]} bands and the model was trained on {shape[0]}: {remedy}")
+        bands = "1 band" if image.shape[0] == 1 else f"{image.shape[0]} bands"
+        raise InputError(f"{name} has {bands} and the model was trained on {shape[0]}: {remedy}")
     if bad := int((~np.isfinite(image)).sum()):
         raise InputError(f"{name} has {bad} pixels that are not finite numbers (of {image.size}): repair or mask them first")
     if image.shape[1:] != tuple(shape[1:]):
