@@ -1,6 +1,6 @@
 """Do the intervals of `darklens fit` hold? Simulated lenses, fitted one by one, and how often their truth lies inside.
 
-    python benchmarks/coverage.py --n 200 --samples 2000 --out coverage.json
+    python -m benchmarks.coverage --n 200 --samples 2000 --out coverage.json
 
 Every lens is a pure function of (seed, number): SIE + shear, a Sersic source, a Gaussian PSF, white noise, drawn from the priors
 below and rendered by the simulator. Each search starts at the true Einstein radius: intervals are judged here, not the search.
@@ -20,12 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.task_rows import Row, script_row
 from darklens.evaluate.proportion import proportion
 from darklens.files import write_json
 from darklens.fit.one_lens import Choices, fit_lens
 from darklens.infer.lens_posterior import posterior
 from darklens.lensing import SIE, SersicEllipse, Shear
 from darklens.simulate import GaussianPSF, Instrument, Scene, render
+from darklens.train.provenance import provenance
+
+ROWS = Path(__file__).parents[1] / "runs" / "rows"
 
 SIDE, SCALE, FWHM, SUBPIXELS = 30, 0.12, 0.2, 2
 NOISE = 0.02, 0.05
@@ -72,7 +76,7 @@ def simulate(truth: dict[str, float], generator: np.random.Generator, side: int 
     return {"image": image + sigma * generator.standard_normal(image.shape), "noise": noise, "psf": kernel, "pixel_scale": scale}
 
 
-def judge(number: int, samples: int, seed: int) -> dict[str, Any]:
+def judge(number: int, samples: int, seed: int, starts: int = 6) -> dict[str, Any]:
     """Return for one lens which intervals hold its truth, and how far off each value is in units of the 68% half-width."""
     generator = np.random.default_rng([seed, number])
     truth = draw(generator)
@@ -83,7 +87,7 @@ def judge(number: int, samples: int, seed: int) -> dict[str, Any]:
         source="parametric",
         centre=(0.0, 0.0),
         theta_E=truth["theta_E"],
-        starts=1,
+        starts=starts,
         subpixels=SUBPIXELS,
         seed=seed,
     )
@@ -96,12 +100,26 @@ def judge(number: int, samples: int, seed: int) -> dict[str, Any]:
     return row
 
 
+def result_rows(content: dict[str, Any]) -> list[Row]:
+    """Return rows for the block "inference" of docs/results.md, one a parameter."""
+    made, kind = provenance(), "chains" if content["samples"] else "gaussian"
+    tested = f"{content['n']} of {content['n'] + content['not_converged']} simulated lenses"
+    return [
+        script_row(
+            "inference", f"darklens fit, {kind}", tested,
+            {f"coverage_{level}": found[level] for level in LEVELS}, made, variant=name, seed=content["seed"],
+        )
+        for name, found in content["coverage"].items()
+    ]  # fmt: skip
+
+
 def main() -> None:
-    """Judge lenses and print one line."""
+    """Judge lenses, print one line and leave rows for docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--starts", type=int, default=6, help="As of darklens fit.")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="Stop after this many.")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
@@ -110,11 +128,12 @@ def main() -> None:
     for number in range(asked.n):
         if time.monotonic() - began > asked.seconds:
             break
-        rows.append(judge(number, asked.samples, asked.seed))
+        rows.append(judge(number, asked.samples, asked.seed, asked.starts))
     good = [row for row in rows if row["converged"]]
     content = {
         "benchmark": "coverage", "n": len(good), "not_converged": len(rows) - len(good), "samples": asked.samples,
-        "seed": asked.seed, "seconds": time.monotonic() - began, "machine": platform.processor() or platform.machine(),
+        "seed": asked.seed, "starts": asked.starts, "seconds": time.monotonic() - began,
+        "machine": platform.processor() or platform.machine(),
         "coverage": {
             name: {level: proportion(sum(row[name][level] for row in good), len(good)) for level in LEVELS}
             | {"pull_sd": float(np.std([row[name]["pull"] for row in good]))}
@@ -124,6 +143,7 @@ def main() -> None:
     }  # fmt: skip
     if asked.out:
         write_json(asked.out, content | {"lenses": rows})
+    write_json(ROWS / f"coverage-{'chains' if asked.samples else 'gaussian'}.json", result_rows(content))
     print(json.dumps(content))
 
 
