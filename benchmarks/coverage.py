@@ -106,8 +106,8 @@ def result_rows(content: dict[str, Any]) -> list[Row]:
     tested = f"{content['n']} of {content['n'] + content['not_converged']} simulated lenses"
     return [
         script_row(
-            "inference", f"darklens fit, {kind}", tested,
-            {f"coverage_{level}": found[level] for level in LEVELS}, made, variant=name, seed=content["seed"],
+            "inference", f"darklens fit, {kind}", f"{name}, {tested}",
+            {f"coverage_{level}": found[level] for level in LEVELS}, made, seed=content["seed"],
         )
         for name, found in content["coverage"].items()
     ]  # fmt: skip

@@ -14,8 +14,8 @@ def test_intervals_of_a_few_lenses_are_judged_and_become_rows(tmp_path, monkeypa
     content = json.loads(capsys.readouterr().out)
     assert content["n"] + content["not_converged"] == 3
     rows = json.loads((tmp_path / "rows" / "coverage-gaussian.json").read_text())
-    assert [row["variant"] for row in rows] == list(coverage.JUDGED)
-    for row in rows:
+    assert [row["data"].split(",")[0] for row in rows] == list(coverage.JUDGED)
+    for name, row in zip(coverage.JUDGED, rows, strict=True):
         assert row["block"] == "inference"
-        assert row["metrics"]["coverage_68"] == content["coverage"][row["variant"]]["68"]
+        assert row["metrics"]["coverage_68"] == content["coverage"][name]["68"]
         assert 0 <= row["metrics"]["coverage_95"]["low"] <= row["metrics"]["coverage_95"]["high"] <= 1

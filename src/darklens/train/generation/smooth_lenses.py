@@ -26,8 +26,9 @@ from darklens.train.generation.conditions import Conditions
 from darklens.train.generation.intensity import Intensity
 from darklens.train.seeds import seed_at
 
-WIDTH = 0.3
-"""h above: every parameter moves by about a third of its spread, so that no lens is that of a training image."""
+WIDTH = 0.5
+"""h above: every parameter moves by about half of its spread, so that no lens is that of a training image. At 0.3 the images are as
+good, and 4% instead of 3% of them are as near a training image as 1% of unseen real ones."""
 NEIGHBOURS = 32
 """Training lenses of the class that was asked for, nearest in its numbers, one of which a draw begins with."""
 KNOTS = 513
