@@ -28,6 +28,7 @@ def test_vectors_say_class_and_numbers_and_what_is_not_known():
 
 def test_wishes_are_read():
     assert KNOWN.asked(["theta_E=1.2", " class = cdm ", "f_sub=1e-2"]) == {"theta_E": 1.2, "class": "cdm", "f_sub": 0.01}
+    assert KNOWN.asked(["theta_E=1.402"]) == {"theta_E": 1.402}  # a round number just above the largest of some thousands
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from darklens.errors import InputError, unknown
 
 CLASS = "class"
 """What `--set` calls the class."""
+ROUND = 0.005
+"""Part of its range by which a value may lie outside: the largest of 9,000 radii up to 1.5 arcsec is 1.4999, and 1.5 is asked for."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ class Conditions:
         if not np.isfinite(number):
             raise InputError(f"{name} = {value!r} is not a number: write for example --set {name}={known[name].low:.3g}")
         column = known[name]
-        if not column.low <= number <= column.high:
+        margin = ROUND * (column.high - column.low)
+        if not column.low - margin <= number <= column.high + margin:
             raise InputError(
                 f"{name} = {number:g} is outside what this run was trained on, {column.low:.4g} to {column.high:.4g} "
                 f"{column.unit}: ask for a value in between".replace(" :", ":")
