@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from darklens.data.catalogue import Catalogue
 from darklens.data.fits import read_fits
 from darklens.data.mosaic import Mosaic
 from darklens.data.options import Options
@@ -29,6 +30,8 @@ def test_a_header_with_absurd_counts_is_one_sentence(hostile):
         list(read_fits(hostile, Options()))
     with pytest.raises(InputError, match="declares 200000000"):
         Mosaic.open(hostile)
+    with pytest.raises(InputError, match="declares 200000000"):
+        Catalogue.open(hostile)
 
 
 def test_packing_it_hides_nothing(hostile):

@@ -20,6 +20,7 @@ from pyarrow import csv
 
 from darklens.data.bands import bands_of_pattern, common_name, expand
 from darklens.data.fits import all_read
+from darklens.data.fits_counts import check_counts_of
 from darklens.data.folders import SPLITS, File, Skip, stem
 from darklens.data.schema import RESERVED
 from darklens.errors import InputError, unknown
@@ -265,6 +266,7 @@ def _read_text(path: Path, separator: str) -> pa.Table:
 def _read_fits_table(path: Path) -> pa.Table:
     from astropy.io import fits
 
+    check_counts_of(path)
     with fits.open(path, memmap=False) as hdus:
         tables = [hdu for hdu in all_read(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not hdu.is_image]
         if not tables:
