@@ -145,6 +145,7 @@ class Hostile:
 
 def wrong_inputs(tmp_path, run, tree):
     np.save(tmp_path / "nan.npy", np.full((64, 64), np.nan))
+    np.save(tmp_path / "huge.npy", np.full((64, 64), 1e20))
     np.save(tmp_path / "bands.npy", np.zeros((3, 64, 64)))
     np.save(tmp_path / "small.npy", np.random.default_rng(0).random((50, 50)))
     np.save(tmp_path / "rank.npy", np.zeros(5))
@@ -166,6 +167,7 @@ def wrong_inputs(tmp_path, run, tree):
         (("train", "model-iii-resnet18", "--out", tmp_path / "other", "--set", "tiny=true"), "--force"),
         (("train",), "either a recipe or --resume"),
         (("predict", run.path, tmp_path / "nan.npy", "--out", out), "finite"),
+        (("predict", run.path, tmp_path / "huge.npy", "--out", out), "values up to 1e+20"),
         (("predict", run.path, tmp_path / "bands.npy", "--out", out), "3 bands"),
         (("predict", run.path, tmp_path / "small.npy", "--out", out), "50x50 pixels and the model was trained on 64x64"),
         (("predict", run.path, tmp_path / "rank.npy", "--out", out), "rank.npy"),

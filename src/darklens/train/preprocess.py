@@ -16,6 +16,9 @@ from darklens.models import small_structures
 from darklens.models.pinn import LENS
 from darklens.train.config import Preprocess
 
+LARGEST = 1e15
+"""Pixel value beyond which sums of squares over an image may overflow in single precision."""
+
 
 def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
     """Make sure that an image is like those that a model was trained on.
@@ -29,7 +32,7 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
         `(bands, H, W)` float32.
 
     Raises:
-        InputError: wrong rank, number of bands, size, or values that are not finite.
+        InputError: wrong rank, number of bands, size, or values that are not finite or too large to be squared.
     """
     image = np.asarray(image, dtype=np.float32)
     image = image[None] if image.ndim == 2 else image
@@ -41,6 +44,11 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
         raise InputError(f"{name} has {bands} and the model was trained on {shape[0]}: {remedy}")
     if bad := int((~np.isfinite(image)).sum()):
         raise InputError(f"{name} has {bad} pixels that are not finite numbers (of {image.size}): repair or mask them first")
+    if (largest := float(np.abs(image).max(initial=0))) > LARGEST:
+        raise InputError(
+            f"{name} has values up to {largest:.2g}, and sums of squares hold in single precision up to {LARGEST:.0e}: "
+            "check its unit and the scale in its header"
+        )
     if image.shape[1:] != tuple(shape[1:]):
         raise InputError(
             f"{name} is {image.shape[1]}x{image.shape[2]} pixels and the model was trained on {shape[1]}x{shape[2]}: "

@@ -13,7 +13,7 @@ from darklens.errors import InputError, unknown
 CLASS = "class"
 """What `--set` calls the class."""
 ROUND = 0.005
-"""Part of its range by which a value may lie outside: the largest of 9,000 radii up to 1.5 arcsec is 1.4999, and 1.5 is asked for."""
+"""Part of its range by which a value may lie outside: the largest of 9,000 radii up to 1.5 arcsec is 1.4999, and 1.5 is meant."""
 
 
 @dataclass(frozen=True)
