@@ -7,6 +7,7 @@ import numpy as np
 from darklens.data import Table
 from darklens.fit import Plan, SmoothFit
 from darklens.fit.lens_model import PARAMETERS
+from darklens.fit.table import fitted_parameters
 from darklens.models.pinn import LENS
 from darklens.train.columns import apart, with_planes
 from darklens.train.config import Preprocess
@@ -14,12 +15,7 @@ from darklens.train.config import Preprocess
 
 def lens_numbers(fits: Table, plan: Plan, rows: np.ndarray) -> np.ndarray:
     """Return the fitted lens of rows of a table of fits, `(n, 7)` float32; what was not fitted has the plan's value."""
-    start = plan.model.start(1)[0]
-    columns = [
-        fits.column(f"fit_{name}")[rows] if f"fit_{name}" in fits.columns else np.full(len(rows), start[PARAMETERS.index(name)])
-        for name in LENS
-    ]
-    return np.stack(columns, 1).astype(np.float32)
+    return fitted_parameters(fits, plan, rows)[:, [PARAMETERS.index(name) for name in LENS]].astype(np.float32)
 
 
 def network_inputs(images: np.ndarray, plan: Plan | None, settings: Preprocess) -> tuple[np.ndarray, SmoothFit | None]:
