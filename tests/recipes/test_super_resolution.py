@@ -47,6 +47,25 @@ def test_the_page_shows_pictures_and_numbers(run, tmp_path):
         darklens.compare([run, run])
 
 
+def test_with_a_smooth_lens_the_fit_stands_beside_and_images_that_no_lens_fits_are_refused(tmp_path):
+    recipe = load("srresnet-arc-physics", SMALL)
+    run = execute(recipe, tmp_path / "run", device="cpu", log=lambda sentence: None)[0]
+    methods = run.metrics["methods"]
+    assert methods["srresnet-arc"]["gain_db"]["value"] == pytest.approx(methods["smooth lens"]["gain_db"]["value"], abs=3)
+    again = execute(recipe, tmp_path / "again", data=tmp_path / "data", device="cpu", log=lambda sentence: None)[0]
+    assert again.metrics["psnr"] == run.metrics["psnr"]  # with the fits that lie beside the images
+    low = read_pairs(next((tmp_path / "data").iterdir())).low[0, 0]
+    np.save(tmp_path / "lens.npy", low)
+    darklens.enhance(run, tmp_path / "lens.npy", tmp_path / "fine.fits", device="cpu")
+    y, x = np.mgrid[:64, :64] - 32
+    np.save(tmp_path / "cross.npy", (low.max() * ((abs(x) < 2) | (abs(y) < 2)) + 0.1 * low).astype(np.float32))
+    with pytest.raises(InputError, match=r"no smooth lens \(sie\+shear\+sersic\) fits .*cross.npy: reduced chi\^2"):
+        darklens.enhance(run, tmp_path / "cross.npy", tmp_path / "none.fits", device="cpu")
+    assert not (tmp_path / "none.fits").exists()
+    with pytest.raises(InputError, match=r"model .edsr. cannot see a smooth lens: set super_resolution\.smooth_lens=false"):
+        execute(load("edsr", [*SMALL[:-1], "super_resolution.smooth_lens=true"]), tmp_path / "edsr", device="cpu")
+
+
 def test_an_image_is_enhanced_with_its_coordinates_and_sigma(run, tmp_path):
     low = read_pairs(next((run.path.parent / "data").iterdir())).low[0, 0]
     header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 32.5, "CRPIX2": 32.5, "CRVAL1": 10.0})

@@ -3,7 +3,7 @@
 from darklens.fit.calibration import Calibration, calibrate
 from darklens.fit.lens_model import MODELS, PARAMETERS, LensModel
 from darklens.fit.noise import Estimated, Floor, Linear, Noise, NoiseMap, SkyCounts, counts_per_unit
-from darklens.fit.plan import Plan, plan_for, plan_for_instrument, recognise
+from darklens.fit.plan import Plan, plan_for, plan_for_instrument, recognise, smooth_form
 from darklens.fit.smooth import Effort, SmoothFit, fit_images
 from darklens.fit.table import evidence_table, fit_table, write_fits
 
@@ -29,5 +29,6 @@ __all__ = [
     "plan_for",
     "plan_for_instrument",
     "recognise",
+    "smooth_form",
     "write_fits",
 ]

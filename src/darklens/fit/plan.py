@@ -20,6 +20,7 @@ from darklens.fit.smooth import Effort, SmoothFit, fit_images
 from darklens.simulate import CommonTest, DeepLenseSim, GaussianPSF, Instrument, Preset, TabulatedPSF
 from darklens.simulate import preset as find_preset
 from darklens.simulate.noise import DeepLenseSimCounts, Exposure, SkyCountsMinMax
+from darklens.simulate.populations import Population
 from darklens.simulate.psf import PSF
 
 AT_ONCE = 64
@@ -185,8 +186,13 @@ def plan_for(preset: str | Preset, model: LensModel | None = None) -> Plan:
         noise = Estimated(counts_per_unit=1.0, excess=2.0)
     else:
         noise = Floor()
-    form = next((known for kind, known in _MODELS.items() if isinstance(chosen.population, kind)), LensModel())
-    return Plan(chosen.instrument.pixel_scale, chosen.instrument.psf, noise, model or form, origin=f"preset {chosen.name}")
+    form = model or smooth_form(chosen.population)
+    return Plan(chosen.instrument.pixel_scale, chosen.instrument.psf, noise, form, origin=f"preset {chosen.name}")
+
+
+def smooth_form(population: Population) -> LensModel:
+    """Return the form of a population's smooth lenses."""
+    return next((known for kind, known in _MODELS.items() if isinstance(population, kind)), LensModel())
 
 
 def plan_for_instrument(instrument: Instrument, model: LensModel | None = None) -> Plan:

@@ -6,6 +6,8 @@
   network may serve several.
 - The answer is the mean over the eight symmetries of the square (a frame average, Puny et al. 2022, arXiv:2110.03336), exactly
   equivariant; in training each image is seen in one frame, which augmentation chooses.
+- With `smooth_lens` it also sees what a fitted smooth lens leaves over of the coarse image, and answers what it leaves over of the
+  fine one: zero, untrained.
 - Beside the image stands the logarithm of sigma (Nix & Weigend 1994): what cannot be known is said.
 """
 
@@ -21,12 +23,16 @@ from darklens.models.srresnet import Residual, shuffles
 
 BRIGHT = 100.0
 """Signal to noise that counts as one in the linear channel."""
+CLEAR = 10.0
+"""What a smooth lens leaves over, in units of the noise, that counts as one in the linear channel."""
 RANGE = 8.0
 """Largest |log sigma| in units of the noise."""
 
 
 class SRResNetArc(nn.Module):
     """Coarse images (B, bands, h, w) to fine ones and their log sigma, (B, 2 bands, scale h, scale w).
+
+    With `smooth_lens`, coarse images with their smooth lenses behind them (B, 2 bands, h, w) to fine ones less theirs.
 
     Args:
         bands: of the images.
@@ -35,6 +41,7 @@ class SRResNetArc(nn.Module):
         blur: deviation in fine pixels by which the coarse image's PSF is wider.
         blocks: residual blocks.
         width: channels.
+        smooth_lens: begin with a smooth lens instead of bicubic.
         symmetric: answer with the mean over the symmetries of the square (of the rectangle).
 
     Raises:
@@ -56,33 +63,40 @@ class SRResNetArc(nn.Module):
         blur: float = 0.0,
         blocks: int = 6,
         width: int = 32,
+        smooth_lens: bool = False,
         symmetric: bool = True,
     ) -> None:
         super().__init__()
         self.bands, self.scale, self.gain, self.blur, self.symmetric = bands, scale, gain, blur, symmetric
-        self.head = nn.Conv2d(2 * bands + 1, width, 5, padding=2)
+        self.smooth_lens = smooth_lens
+        self.head = nn.Conv2d((4 if smooth_lens else 2) * bands + 1, width, 5, padding=2)
         self.body = nn.Sequential(*(Residual(width, nn.SiLU()) for _ in range(blocks)))
         self.tail = nn.Sequential(*shuffles(width, scale, nn.SiLU))
         self.answer = nn.Conv2d(width, 2 * bands, 3, padding=1)
         nn.init.zeros_(self.answer.weight)
         nn.init.zeros_(self.answer.bias)
 
-    def forward(self, low: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Return the fine images, then their log sigma, beside one another."""
+        low = inputs[:, : self.bands]
         sky, noise = sky_and_noise(low)
-        signal = (low - sky) / noise
+        seen = self._seen((low - sky) / noise, (low - inputs[:, self.bands :]) / noise if self.smooth_lens else None)
         if self.training or not self.symmetric:
-            found = self._one_frame(signal)
+            found = self._one_frame(seen)
         else:
-            found = torch.stack([_back(self._one_frame(turned(signal, g)), g) for g in _frames(signal)]).mean(0)
+            found = torch.stack([_back(self._one_frame(turned(seen, g)), g) for g in _frames(seen)]).mean(0)
         correction, log_sigma = found.float().split(self.bands, 1)
-        base = interpolate(low.float(), scale_factor=self.scale, mode="bicubic", align_corners=False)
+        base = 0.0 if self.smooth_lens else interpolate(low.float(), scale_factor=self.scale, mode="bicubic", align_corners=False)
         sigma = RANGE * torch.tanh(log_sigma / RANGE) + (self.gain * noise).log()
         return torch.cat([self.gain * (base + noise * correction), sigma], 1)
 
-    def _one_frame(self, signal: Tensor) -> Tensor:
-        plane = torch.full_like(signal[:, :1], self.blur)
-        maps = self.head(torch.cat([signal / BRIGHT, torch.asinh(signal), plane], 1))
+    def _seen(self, signal: Tensor, left: Tensor | None) -> Tensor:
+        """Return the channels that the network sees of an image, and of what a smooth lens leaves over, in units of the noise."""
+        smooth = [] if left is None else [left / CLEAR, torch.asinh(left)]
+        return torch.cat([signal / BRIGHT, torch.asinh(signal), *smooth, torch.full_like(signal[:, :1], self.blur)], 1)
+
+    def _one_frame(self, seen: Tensor) -> Tensor:
+        maps = self.head(seen)
         return self.answer(self.tail(maps + self.body(maps)))
 
 

@@ -23,6 +23,8 @@ class SuperResolutionConfig(Strict):
     """Weight of the mean absolute difference of the Fourier amplitudes, in the same unit, beside the loss."""
     patch: int | None = Field(None, ge=8)
     """Side in coarse pixels of the squares that are cut from the training images, each time elsewhere; null takes whole images."""
+    smooth_lens: bool = False
+    """Fit a smooth lens to every coarse image and render it as the sharp camera sees it; the network makes what it leaves over."""
     register_pairs: bool = True
     """Measure and remove the shift between the two images of pairs from files; simulated pairs have none."""
     pictures: int = Field(4, ge=1, le=24)

@@ -15,14 +15,17 @@ from darklens.runs import Run
 from darklens.train.checkpoint import load_weights
 from darklens.train.predictor import resolve_device
 from darklens.train.preprocess import check
+from darklens.train.smooth_pairs import SmoothPairs
 from darklens.train.super_resolution import AT_ONCE, SuperResolution
 
-DERIVED = ("scale", "gain", "unit", "blur")
+DERIVED = ("scale", "gain", "unit", "blur", "smooth_lens")
 """What a network may be told about the pairs: those of these that its constructor takes."""
 BEYOND = 3.0
 """Factor by which an image may be fainter than the faintest, or brighter than the brightest, of the training."""
 SAME_SCALE = 0.02
 """Relative difference of pixel scales that counts as none."""
+WORSE = 1.5
+"""Factor by which a smooth lens may fit worse than the worst of the training."""
 
 
 def build_enhancer(described: Mapping[str, Any]) -> nn.Module:
@@ -32,7 +35,7 @@ def build_enhancer(described: Mapping[str, Any]) -> nn.Module:
     from darklens.models import architecture
 
     accepted = inspect.signature(architecture(described["name"])).parameters
-    told = {name: described["pairs"][name] for name in DERIVED if name in accepted}
+    told = {name: described["pairs"][name] for name in DERIVED if name in accepted and name in described["pairs"]}
     return build(described["name"], bands=described["shape"][0], seed=described["seed"], **told | dict(described["options"]))
 
 
@@ -59,6 +62,7 @@ class Enhancer:
         self.run, self.described, self.pairs = run, described, described["pairs"]
         self.shape, self.scale, self.gain = tuple(described["shape"]), self.pairs["scale"], self.pairs["gain"]
         self.pixel_scale: float = described["pixel_scale"]
+        self.smooth = SmoothPairs.from_dict(described["smooth"]) if "smooth" in described else None
         self.device = resolve_device(device)
         self.model = build_enhancer(described).to(self.device)
         try:
@@ -84,6 +88,7 @@ class Enhancer:
                 f'{name} has pixels of {pixel_scale:.4g}" and the run was trained on {self.pixel_scale:.4g}": '
                 "give images of that scale, or train on pairs of yours"
             )
+        self._check_smooth(image, name)
         peak, (low, high) = float(image.max() - np.median(image)), self.pairs["peaks"]
         if not low / BEYOND <= peak <= high * BEYOND:
             raise InputError(
@@ -92,17 +97,34 @@ class Enhancer:
             )
         return image
 
+    def _check_smooth(self, image: np.ndarray, name: str) -> None:
+        if self.smooth is None:
+            return
+        fit, worst = self.smooth.fit(image[None]), WORSE * self.pairs["smooth_chi2"]
+        if not fit.converged[0] or not fit.chi2[0] <= worst:
+            raise InputError(
+                f"no smooth lens ({self.smooth.coarse.model.name}) fits {name}: reduced chi^2 {fit.chi2[0]:.3g}, the limit is "
+                f"{worst:.3g}; use a run that fits none, such as srresnet-arc:sr-pairs, or train on pairs of yours"
+            )
+
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return images `(n, bands, scale h, scale w)` and their sigma, None where the network gives none."""
-        bands, found = self.shape[0], []
-        with torch.inference_mode():
-            for start in range(0, len(images), AT_ONCE):
-                low = torch.from_numpy(np.ascontiguousarray(images[start : start + AT_ONCE])).to(self.device)
-                found.append(
-                    [part if part is None else part.cpu().numpy() for part in SuperResolution.split(self.model(low), bands)]
-                )
-        image, sigma = zip(*found, strict=True)
+        image, sigma = zip(*[self._sharper(images[i : i + AT_ONCE]) for i in range(0, len(images), AT_ONCE)], strict=True)
         return np.concatenate(image), None if sigma[0] is None else np.concatenate(sigma)
+
+    @torch.inference_mode()
+    def _sharper(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        seen, below = images, 0.0
+        if self.smooth is not None:
+            smooth, below = self.smooth.render(self.smooth.fit(images).parameters, images.shape[-2:], self.device)
+            seen = np.concatenate([images, smooth], axis=1)
+        output = self.model(torch.from_numpy(np.ascontiguousarray(seen)).to(self.device))
+        image, sigma = SuperResolution.split(output, self.shape[0])
+        return image.cpu().numpy() + below, None if sigma is None else sigma.cpu().numpy()
+
+    def smooth_lens(self, images: np.ndarray) -> np.ndarray | None:
+        """Return what the smooth lenses of coarse images are on fine pixels, None where the run uses none."""
+        return self.smooth and self.smooth.render(self.smooth.fit(images).parameters, images.shape[-2:])[1]
 
     def classical(self, images: np.ndarray, method: str) -> np.ndarray:
         """Return what a method without learning makes of images; see `darklens.models.upsampled`."""

@@ -21,6 +21,8 @@ from darklens.train.enhancer import Enhancer
 from darklens.train.pair_facts import registered
 from darklens.train.pair_set import PairSet
 
+SMOOTH = "smooth lens"
+"""The fit without a network, among the methods."""
 FEWEST = 5
 """Pairs below which an interval would be a guess."""
 HEADLINE = ("gain_db", "psnr", "ssim", "ssim_gain", "power_error", "flux_bias", "coverage", "coverage_bright")
@@ -50,6 +52,8 @@ def judge_pairs(
     name, target = enhancer.described["name"], "truth" if images.truth else "recorded"
     image, sigma = enhancer(pairs.low)
     answers = {method: enhancer.classical(pairs.low, method) for method in CLASSICAL} | {name: image}
+    if (smooth := enhancer.smooth_lens(pairs.low)) is not None:
+        answers[SMOOTH] = smooth
     metrics = super_resolution_metrics(answers, images.targets, network=name, recorded=pairs.high, sigma=sigma)
     against = {
         kind: super_resolution_metrics(answers, other, network=name, recorded=pairs.high)["methods"]

@@ -20,10 +20,12 @@ class PairSet(Stored):
     Args:
         pairs: the images.
         truth: learn what the sharp images would be without noise, where that is known.
+        smooth: the smooth lenses of the coarse images `(n, bands, h, w)` and of the sharp ones, where they are used.
     """
 
     pairs: ImagePairs
     truth: bool = False
+    smooth: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -43,13 +45,17 @@ class PairSet(Stored):
         return self.pairs.low[index]
 
     def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """Return coarse and sharp images at these positions, on a device."""
-        found = (torch.from_numpy(np.ascontiguousarray(side[index])) for side in (self.pairs.low, self.targets))
-        return tuple(images.to(device, non_blocking=True) for images in found)
+        """Return coarse and sharp images at these positions, on a device, each with its smooth lens behind it if there is one."""
+        found = []
+        for k, side in enumerate((self.pairs.low, self.targets)):
+            images = side[index] if self.smooth is None else np.concatenate([side[index], self.smooth[k][index]], axis=1)
+            found.append(torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True))
+        return found[0], found[1]
 
     def take(self, index: np.ndarray) -> PairSet:
         """Return the pairs at these positions."""
-        return replace(self, pairs=self.pairs.take(index))
+        smooth = self.smooth and tuple(images[index] for images in self.smooth)
+        return replace(self, pairs=self.pairs.take(index), smooth=smooth)
 
     def seen_as(self, settings: Preprocess) -> PairSet:
         """Return the same set: networks that make images see them as they are."""

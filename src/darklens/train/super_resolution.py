@@ -86,8 +86,7 @@ class SuperResolution:
 
     def losses(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss, and the weighted Fourier term or 0."""
-        image, sigma = self.split(model(inputs), targets.shape[1])
-        unit = self.unit(inputs)
+        image, sigma, targets, unit = self._answer(model, inputs, targets)
         loss = self._per_image(image, sigma, targets, unit).mean()
         if not self.settings.fourier:
             return loss, torch.zeros_like(loss)
@@ -105,11 +104,19 @@ class SuperResolution:
             error = error.abs()
         return error.mean((1, 2, 3))
 
-    def unit(self, inputs: Tensor) -> Tensor:
-        """Return `(B, bands, 1, 1)` the unit of errors on fine pixels."""
+    def _answer(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Return the network's images and their sigma, the sharp images, and the unit of errors, all without smooth lenses."""
+        bands = targets.shape[1] // 2 if self.settings.smooth_lens else targets.shape[1]
+        image, sigma = self.split(model(inputs), bands)
+        if self.settings.smooth_lens:  # the smooth lens stands behind the image
+            image, targets = image + targets[:, bands:], targets[:, :bands]
+        return image, sigma, targets, self.unit(inputs[:, :bands])
+
+    def unit(self, low: Tensor) -> Tensor:
+        """Return `(B, bands, 1, 1)` the unit of errors on fine pixels, for coarse images."""
         if self.settings.unit == "noise":
-            return self.gain * sky_and_noise(inputs)[1]
-        return torch.full_like(inputs[:, :, :1, :1], self.gain * self.typical)
+            return self.gain * sky_and_noise(low)[1]
+        return torch.full_like(low[:, :, :1, :1], self.gain * self.typical)
 
     @staticmethod
     def split(output: Tensor, bands: int) -> tuple[Tensor, Tensor | None]:
@@ -132,10 +139,10 @@ class SuperResolution:
         return {"val_loss": float(loss), "val_gain_db": float(gain)}
 
     @torch.inference_mode()
-    def _measures(self, model: nn.Module, low: Tensor, targets: Tensor) -> Tensor:
-        image, sigma = self.split(model(low), targets.shape[1])
-        loss = self._per_image(image, sigma, targets, self.unit(low))
-        reference = upsampled(low, self.scale, gain=self.gain)
+    def _measures(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        image, sigma, targets, unit = self._answer(model, inputs, targets)
+        loss = self._per_image(image, sigma, targets, unit)
+        reference = upsampled(inputs[:, : targets.shape[1]], self.scale, gain=self.gain)
         errors = [((guess - targets) ** 2).mean((1, 2, 3)) for guess in (reference, image)]
         return torch.stack([loss, 10 * torch.log10(errors[0] / errors[1])], 1)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from darklens.data import ImagePairs, content_hash, is_pairs, read_pairs, split_of
+from darklens.data import ImagePairs, Table, content_hash, is_pairs, read_pairs, split_of
+from darklens.data.image_pairs import LOW
 from darklens.errors import InputError, unknown
+from darklens.fit.table import fit_table, fitted_parameters
 from darklens.models import architecture
 from darklens.recipes.experiments.base import Log, Progress, common
 from darklens.recipes.schema import SPLITS, DataConfig, Recipe
@@ -25,6 +30,7 @@ from darklens.train.loop import Training
 from darklens.train.pair_evaluation import judge_pairs
 from darklens.train.pair_facts import pair_facts, registered
 from darklens.train.pair_set import PairSet
+from darklens.train.smooth_pairs import SmoothPairs
 from darklens.train.super_resolution import KEPT, SuperResolution
 
 TAKEN = {"preset", "path", "train", "validation", "test", "fractions", "seed", "test_seed"}
@@ -48,7 +54,32 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Split
     log(f"pairs of scale {facts['scale']}: gain {facts['gain']:.4g}, coarse PSF wider by {facts['blur']:.3g} fine pixels")
     task = SuperResolution(settings, facts["scale"], facts["gain"], facts["unit"])
     sets = {name: PairSet(pairs, settings.target == "truth") for name, pairs in parts.items()}
+    if settings.smooth_lens:
+        facts |= _add_smooth(sets, data, folder, log, progress)
     return Splits(task, *(sets[name] for name in SPLITS), card=_card(data, parts, facts, removed))
+
+
+def _add_smooth(sets: dict[str, PairSet], data: DataConfig, folder: Path, log: Log, progress: Progress) -> dict[str, Any]:
+    """Fit a smooth lens to every coarse image of the sets, once a table, and return what is to be known about it."""
+    plans, limits = SmoothPairs.of(sets["train"].pairs.about), {}
+    for name, images in sets.items():
+        pairs = images.pairs
+        table = Table.open(_place(data, name, folder) / LOW) if data.preset else _in_memory(pairs)
+        fits = fit_table(table, plans.coarse, progress=partial(progress, f"fitting smooth lenses, {name}"))
+        row_of = {who: row for row, who in enumerate(fits.ids)}
+        rows = np.array([row_of[who] for who in pairs.ids])
+        chi2, found = fits.column("fit_chi2")[rows], fits.column("fit_converged")[rows] > 0
+        parameters = fitted_parameters(fits, plans.coarse, rows)
+        sets[name] = replace(images, smooth=plans.render(parameters, pairs.low.shape[-2:]))
+        limits[name] = float(np.quantile(chi2[found], 0.999)) if found.any() else np.inf
+        kind, typical = plans.coarse.model.name, np.median(chi2)
+        log(f"{name}: {len(rows)} lenses fitted ({kind}), median chi^2 {typical:.3f}, {int((~found).sum())} did not converge")
+    return {"smooth_lens": True, "smooth_chi2": limits["train"]}
+
+
+def _in_memory(pairs: ImagePairs) -> Table:
+    ids, nobody = list(pairs.ids), [None] * len(pairs)
+    return Table.from_columns(ids=ids, images=pairs.low, labels=nobody, truth={}, classes=[], manifest={})
 
 
 def _check(recipe: Recipe) -> None:
@@ -66,6 +97,8 @@ def _check(recipe: Recipe) -> None:
         if honest != (settings.loss == "nll"):
             has = "answers a sigma, which only super_resolution.loss=nll teaches" if honest else "answers no sigma, which nll needs"
             raise InputError(f"model {one.model.name!r} {has}: change one of the two")
+        if settings.smooth_lens and "smooth_lens" not in inspect.signature(architecture(one.model.name)).parameters:
+            raise InputError(f"model {one.model.name!r} cannot see a smooth lens: set super_resolution.smooth_lens=false")
 
 
 def _simulated(data: DataConfig, folder: Path, log: Log, progress: Progress) -> dict[str, ImagePairs]:
@@ -73,8 +106,7 @@ def _simulated(data: DataConfig, folder: Path, log: Log, progress: Progress) -> 
         raise unknown("pair preset", data.preset, PAIRS)
     parts = {}
     for name in SPLITS:
-        n, seed = getattr(data, name), data.seed_of(name)
-        out, done = folder / f"{data.preset}-n{n}-seed{seed}", 0
+        n, seed, out, done = getattr(data, name), data.seed_of(name), _place(data, name, folder), 0
 
         def advance(rows: int, n: int = n, name: str = name) -> None:
             nonlocal done
@@ -84,6 +116,11 @@ def _simulated(data: DataConfig, folder: Path, log: Log, progress: Progress) -> 
         parts[name] = read_pairs(simulate_pairs(data.preset, n, out=out, seed=seed, progress=advance))
         log(f"{name}: {n} pairs of {data.preset}, seed {seed}, in {out}")
     return parts
+
+
+def _place(data: DataConfig, name: str, folder: Path) -> Path:
+    """Return where the simulated pairs of a split lie."""
+    return folder / f"{data.preset}-n{getattr(data, name)}-seed{data.seed_of(name)}"
 
 
 def _read(data: DataConfig, settings: SuperResolutionConfig, log: Log) -> dict[str, ImagePairs]:
@@ -149,7 +186,9 @@ def _card(data: DataConfig, parts: dict[str, ImagePairs], facts: dict[str, Any],
 
 def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     """Return `model.json`: with what is known about the pairs, by which images of another kind are told."""
-    return common(recipe, splits) | {"pairs": splits.card["pairs"], "settings": splits.task.settings.model_dump()}
+    known = {"pairs": splits.card["pairs"], "settings": splits.task.settings.model_dump()}
+    smooth = {"smooth": SmoothPairs.of(splits.train.pairs.about).as_dict()} if splits.task.settings.smooth_lens else {}
+    return common(recipe, splits) | known | smooth
 
 
 def build(described: dict[str, Any], splits: Splits) -> nn.Module:
