@@ -145,7 +145,8 @@ def baseline_rows(run: Run, row: Row) -> list[Row]:
     """Return what classical methods, or real images, reach on the test images of a run: rows like the run's own."""
     block, metrics = row["block"], run.metrics or {}
     if block == "super-resolution":
-        found = {m: _super_resolved(metrics, m) for m in metrics["methods"] if m != metrics["network"]}
+        known = dict.fromkeys(m for methods in _judged(metrics).values() for m in methods)
+        found = {m: _super_resolved(metrics, m) for m in known if m != metrics["network"]}
     elif block in FLOORS:
         ending = FLOORS[block]
         figures = {key: metrics[key + ending] for key in COLUMNS[block] if key + ending in metrics}
@@ -157,10 +158,15 @@ def baseline_rows(run: Run, row: Row) -> list[Row]:
     return [row | unknown | {"recipe": BASELINE, "model": m, "variant": preset, "metrics": figures} for m, figures in found.items()]
 
 
+def _judged(metrics: Row) -> Row:
+    """Return truth or recorded -> the figures of every method against it."""
+    return {metrics["target"]: metrics["methods"]} | metrics.get("against", {})
+
+
 def _super_resolved(metrics: Row, method: str) -> Row:
     """Return one method's figures against the truth and against images as recorded."""
-    own = {metrics["target"]: metrics["methods"]} | metrics.get("against", {})
-    found = {f"{what}.{key}": value for what, of in own.items() for key, value in of.get(method, {}).items()}
+    judged = _judged(metrics)
+    found = {f"{what}.{key}": value for what, of in judged.items() for key, value in of.get(method, {}).items()}
     if method == metrics["network"]:
         found |= {key: metrics[key] for key in ("coverage", "coverage_bright") if key in metrics}
     return {key: found[key] for key in COLUMNS["super-resolution"] if key in found}

@@ -68,6 +68,16 @@ def test_networks_taught_against_truth_and_against_recordings_stand_in_the_same_
     assert "0.22 dB above bicubic" in text  # what is published of the other
 
 
+def test_the_truth_stands_beside_what_is_judged_against_recordings(alone):
+    run = sharpened(alone / "a", "srresnet-arc", "truth", "recorded", {"truth": 9.0, "recorded": 1.5})
+    metrics = run.metrics
+    metrics["against"]["recorded"]["truth"] = {"gain_db": gain(1.7)}
+    run.write("metrics", metrics)
+    best = next(row for row in results.collect([run], []) if row["model"] == "truth")
+    assert best["recipe"] == BASELINE
+    assert best["metrics"] == {"recorded.gain_db": gain(1.7)}
+
+
 def test_a_generator_stands_beside_its_floor(alone):
     metrics = {"frechet": number(8.0), "frechet_floor": number(2.0), "frechet_ratio": number(4.0), "n": 50}
     rows = results.collect([made_run(alone / "g", "generation", metrics, "lens-diffusion")], [])

@@ -23,6 +23,8 @@ from darklens.train.pair_set import PairSet
 
 SMOOTH = "smooth lens"
 """The fit without a network, among the methods."""
+TRUTH = "truth"
+"""Among the methods that are judged against images as recorded: the most that any can reach."""
 FEWEST = 5
 """Pairs below which an interval would be a guess."""
 HEADLINE = ("gain_db", "psnr", "ssim", "ssim_gain", "power_error", "flux_bias", "coverage", "coverage_bright")
@@ -54,9 +56,12 @@ def judge_pairs(
     answers = {method: enhancer.classical(pairs.low, method) for method in CLASSICAL} | {name: image}
     if (smooth := enhancer.smooth_lens(pairs.low)) is not None:
         answers[SMOOTH] = smooth
-    metrics = super_resolution_metrics(answers, images.targets, network=name, recorded=pairs.high, sigma=sigma)
+    # what nobody can pass: of the noise in a sharp image a perfect answer knows nothing either
+    perfect = {} if pairs.truth is None else {TRUTH: pairs.truth}
+    judged = {"truth": answers, "recorded": answers | perfect}
+    metrics = super_resolution_metrics(judged[target], images.targets, network=name, recorded=pairs.high, sigma=sigma)
     against = {
-        kind: super_resolution_metrics(answers, other, network=name, recorded=pairs.high)["methods"]
+        kind: super_resolution_metrics(judged[kind], other, network=name, recorded=pairs.high)["methods"]
         for kind, other in (("recorded", pairs.high), ("truth", pairs.truth))
         if other is not None and kind != target
     }
