@@ -5,8 +5,9 @@
 
 Every way to use labels is given the same labelled images (drawn per class, smaller sets in larger ones, one draw a seed), no
 validation images (nobody with ten labels has a thousand more to choose the best epoch by), and the same test images: a linear
-layer on the frozen vectors, a vote of the nearest neighbours, the tuned encoder; beside them the same encoder from random weights,
-frozen and tuned, arcnet from random weights, and, where a folder with its weights is given, a network that saw ImageNet.
+layer on the frozen vectors, a vote of the nearest neighbours, the tuned encoder, and one whose tuning begins with that linear
+layer (Kumar et al. 2022, arXiv:2202.10054); beside them the same encoder from random weights, frozen and tuned both ways, arcnet
+from random weights, and, where a folder with its weights is given, a network that saw ImageNet.
 
 What is finished is kept in runs/label-efficiency and not done again. Intervals are those of the mean over seeds, by a bootstrap
 over seeds and test images at once; differences to random weights are paired, the same labels and the same test images.
@@ -42,6 +43,7 @@ from darklens.train.logits import predict_logits
 from darklens.train.optim import Schedule, optimizer
 from darklens.train.predictor import build_model
 from darklens.train.preprocess import prepare as prepared
+from darklens.train.probe_head import begin_with_probe
 from darklens.train.provenance import provenance
 from darklens.train.seeds import seed_at
 
@@ -53,7 +55,9 @@ PASSES, BATCH = 4, 32
 """A tuning has `--steps` steps, or as many as it takes to go through the labels so often."""
 RESAMPLES = 2_000
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b6b6b")
-STYLES = {"tuned": "-", "probe": "--", "neighbours": ":"}
+STYLES = {"tuned": "-", "probe+tuned": "-.", "probe": "--", "neighbours": ":"}
+GENTLE = 1e-4
+"""Learning rate of a tuning that begins with the probe: what is good is to be kept."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Way:
 
     Args:
         start: where the network comes from: name of an encoder, "random MODEL", "arcnet" or "imagenet".
-        how: "tuned", "probe" or "neighbours".
+        how: a key of `STYLES`.
         model: of the network, as a recipe's `model`.
         preprocess: what it sees.
         train: settings of a tuning.
@@ -109,16 +113,25 @@ def ways(recipe: Recipe, encoders: dict[str, Path], hub: str | None) -> list[Way
         described = Run.open(run).model
         preprocess = Preprocess.model_validate(described["preprocess"])
         model = {"name": "encoder", "options": {"run": str(run)}}
-        found += [Way(name, how, model, preprocess, own, f"random {described['name']}") for how in STYLES]
-        same = {"name": "encoder", "options": {"encoder": described["name"], "encoder_options": described["options"]}}
-        floors = [Way(f"random {described['name']}", how, same, preprocess, own) for how in ("tuned", "probe")]
-        found += [floor for floor in floors if floor not in found]
+        floor, options = f"random {described['name']}", {"encoder": described["name"], "encoder_options": described["options"]}
+        same = {"name": "encoder", "options": options}
+        found += [_begun(Way(name, how, model, preprocess, own, floor)) for how in STYLES]
+        floors = [_begun(Way(floor, how, same, preprocess, own)) for how in STYLES if how != "neighbours"]
+        found += [way for way in floors if way not in found]
     arcnet = load(ARCNET)
     found.append(Way("arcnet", "tuned", arcnet.model.model_dump(include={"name", "options"}), arcnet.preprocess, arcnet.train))
     if hub:
         seen = Preprocess(stretch="sqrt", normalise="min-max")
         found.append(Way("imagenet", "tuned", {"name": f"hf:{hub}", "options": {"weights": "pretrained"}}, seen, own))
     return found
+
+
+def _begun(way: Way) -> Way:
+    """Return a way with what it takes to begin a tuning with a probe, if it does."""
+    if way.how != "probe+tuned":
+        return way
+    model = way.model | {"options": way.model["options"] | {"probe": True}}
+    return replace(way, model=model, train=way.train.model_copy(update={"lr": GENTLE}))
 
 
 def few(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -136,7 +149,7 @@ def answer(
 ) -> np.ndarray:
     """Return what is answered to the test images, `(n, k)` probabilities or `(n, 1)` numbers, having seen some labels."""
     train, test = (part.seen_as(way.preprocess) for part in (splits.train.take(rows), splits.test))
-    if way.how != "tuned":
+    if way.how in ("probe", "neighbours"):
         known, unknown = (vectors(way, part, splits, seed) for part in (train, test))
         if numbers:
             return ridge(known, targets["train"][rows], unknown)[:, None]
@@ -144,6 +157,8 @@ def answer(
         return judge(known, targets["train"][rows], unknown, len(splits.test.classes))
     task: Any = Regression(targets["train"][rows]) if numbers else replace(splits.task, imbalance=None)
     model = network(way, splits, seed, 1 if numbers else len(splits.test.classes))
+    if way.how == "probe+tuned":
+        begin_with_probe(model, train, way.preprocess)
     teach(model, task, train, targets["train"][rows], way, seed, steps)
     found = predict_logits(model, task, test, way.preprocess, "cpu")
     return found if numbers else softmax(found)
@@ -195,7 +210,8 @@ def scores(answers: np.ndarray, targets: np.ndarray, numbers: bool) -> np.ndarra
 
 def table(kept: dict[tuple[str, int, int], np.ndarray], every: list[Way], numbers: bool) -> list[dict[str, Any]]:
     """Return one row for each way and number of labels: the mean over seeds, and its paired difference to random weights."""
-    rows, floors = [], {way.name: f"{way.floor} {'tuned' if way.how == 'tuned' else 'probe'}" for way in every if way.floor}
+    floors = {way.name: f"{way.floor} {'probe' if way.how == 'neighbours' else way.how}" for way in every if way.floor}
+    rows = []
     for name, count in dict.fromkeys((name, count) for name, count, _ in kept):
         of = {seed: values for (n, c, seed), values in kept.items() if (n, c) == (name, count)}
         own = np.stack(list(of.values()))
@@ -279,7 +295,8 @@ def main(arguments: list[str]) -> int:
     """Do what is missing, write the rows and draw the picture."""
     asked = _arguments(arguments)
     recipe, numbers = load(asked.recipe), asked.task == "theta_E"
-    every = [way for way in ways(recipe, asked.encoder, asked.hub) if not (numbers and way.how == "neighbours")]
+    classes_alone = ("neighbours", "probe+tuned")
+    every = [way for way in ways(recipe, asked.encoder, asked.hub) if not (numbers and way.how in classes_alone)]
     labels = [12, 24] if asked.tiny else [int(count) for count in asked.labels.split(",")]
     todo = [(way, count, seed) for count in labels for seed in range(asked.seeds) for way in every]
     if asked.list:

@@ -12,9 +12,11 @@ import darklens
 from darklens.cli import app
 from darklens.data import Table
 from darklens.errors import InputError
+from darklens.evaluate.vectors import linear_probe
 from darklens.models import build
 from darklens.recipes import execute, load
 from darklens.runs import Run
+from darklens.train.answers import softmax
 from darklens.train.embedder import Embedder
 
 OPTIONS = {"dim": 32, "depth": 1}
@@ -162,6 +164,19 @@ def test_a_classifier_starts_where_the_encoder_ended(run, tables, tmp_path):
     images = Table.open(tables / "model-iii-noisy-n24-seed7").image_array()
     assert np.allclose(Embedder(run, "cpu").vectors(images), _encoded(tuned, images), atol=1e-5)
     assert Embedder(tuned, "cpu").vectors(images).shape == (24, 64)
+
+
+def test_a_classifier_begins_with_a_probe_and_is_tuned_from_there(run, tables, tmp_path):
+    content = SMALL | {"model": {"name": "encoder", "options": {"run": str(run.path), "probe": True}}}
+    begun = train(tmp_path / "begun", tables, content, ["train.task=classification", "train.epochs=1", "train.lr=1e-9"])
+    seen, images = (Table.open(tables / f"model-iii-noisy-{which}").image_array() for which in ("n48-seed5", "n24-seed7"))
+    labels = Table.open(tables / "model-iii-noisy-n48-seed5").labels
+    vectors = Embedder(run, "cpu").vectors
+    expected = linear_probe(vectors(seen), np.array([begun.model["classes"].index(k) for k in labels]), vectors(images), 3)
+    logits = darklens.open_run(begun.path).predictor.logits(images)
+    assert np.allclose(softmax(logits), expected, atol=1e-4)
+    with pytest.raises(InputError, match=r"data\.fresh stores none"):
+        train(tmp_path / "fresh", tables, content, ["train.task=classification", "data.fresh=true"])
 
 
 def _encoded(run, images):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from darklens.errors import InputError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 FEWEST = 5
 """Vectors from which on a map says something."""
@@ -51,15 +55,32 @@ def nearest(query: np.ndarray, vectors: np.ndarray, count: int) -> tuple[np.ndar
 
 
 def linear_probe(vectors: np.ndarray, labels: np.ndarray, others: np.ndarray, classes: int, seed: int = 0) -> np.ndarray:
-    """Return probabilities `(m, classes)` of other vectors by a logistic regression on labelled ones.
-
-    The regularisation is chosen by cross-validation on the labelled vectors, where each class has at least two.
+    """Return probabilities `(m, classes)` of other vectors by a logistic regression on labelled ones, `fitted_probe`.
 
     Args:
         vectors: `(n, d)`.
         labels: `(n,)` class indices.
         others: `(m, d)`.
         classes: how many there are; one that has no label gets probability 0.
+        seed: of the folds.
+
+    Raises:
+        InputError: fewer than two classes have labels.
+    """
+    scale, probe = fitted_probe(vectors, labels, seed)
+    found = np.zeros((len(others), classes))
+    found[:, probe.classes_] = probe.predict_proba(scale(others))
+    return found
+
+
+def fitted_probe(vectors: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Scale, LogisticRegression]:
+    """Return a logistic regression on vectors, and the units of their components that it was fitted in.
+
+    The regularisation is chosen by cross-validation, where each class has at least two.
+
+    Args:
+        vectors: `(n, d)`.
+        labels: `(n,)` class indices.
         seed: of the folds.
 
     Raises:
@@ -80,9 +101,7 @@ def linear_probe(vectors: np.ndarray, labels: np.ndarray, others: np.ndarray, cl
             parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
             probe = GridSearchCV(probe, {"C": STRENGTHS}, cv=parts, scoring="neg_log_loss")
         probe.fit(scale(vectors), labels)
-    found = np.zeros((len(others), classes))
-    found[:, present] = probe.predict_proba(scale(others))
-    return found
+    return scale, getattr(probe, "best_estimator_", probe)
 
 
 def neighbour_vote(vectors: np.ndarray, labels: np.ndarray, others: np.ndarray, classes: int, count: int = 10) -> np.ndarray:

@@ -43,6 +43,8 @@ class EncoderClassifier(nn.Module):
         encoder: which model the encoder is of; with a run, that of the run.
         encoder_options: of that model.
         frozen: teach the last layer alone.
+        probe: begin with the last layer that tells the training images apart best with the encoder as it is (`begin_with`); tuning
+            from a random last layer tears the encoder first (Kumar et al. 2022, arXiv:2202.10054).
         weights: "pretrained" with a run, "random" for weights that are loaded later.
 
     Raises:
@@ -61,13 +63,28 @@ class EncoderClassifier(nn.Module):
         encoder: str = "mae-arc",
         encoder_options: dict[str, Any] | None = None,
         frozen: bool = False,
+        probe: bool = False,
         weights: str | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder_of(bands, size, run=run, encoder=encoder, encoder_options=encoder_options, weights=weights)
-        self.head = nn.Sequential(nn.LayerNorm(self.encoder.dimension), nn.Linear(self.encoder.dimension, classes))
+        dimension, self.probe = self.encoder.dimension, probe
+        self.head = nn.Sequential(Standard(dimension) if probe else nn.LayerNorm(dimension), nn.Linear(dimension, classes))
         self.encoder.requires_grad_(not frozen)
         self.frozen = frozen
+
+    @torch.no_grad()
+    def begin_with(self, mean: Tensor, deviation: Tensor, weight: Tensor, bias: Tensor) -> None:
+        """Take over a linear layer on vectors in units of their own scatter; for networks that `probe`.
+
+        Args:
+            mean: of the vectors, (dimension,).
+            deviation: of the vectors, (dimension,).
+            weight: (classes, dimension).
+            bias: (classes,).
+        """
+        for own, given in zip((*self.head[0].buffers(), *self.head[1].parameters()), (mean, deviation, weight, bias), strict=True):
+            own.copy_(given)
 
     def train(self, mode: bool = True) -> EncoderClassifier:
         """Learn, or answer; a frozen encoder always answers, so that its batch norms stay as they were, too."""
@@ -80,6 +97,23 @@ class EncoderClassifier(nn.Module):
         """Return the logits (B, classes)."""
         check_images(images, self.encoder.bands, self.encoder.size)
         return self.head(self.encoder(images))
+
+
+class Standard(nn.Module):
+    """Vectors (B, d) in units of the scatter that others had.
+
+    Args:
+        dimension: d.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dimension))
+        self.register_buffer("deviation", torch.ones(dimension))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return the vectors, less the mean, over the deviation."""
+        return (vectors - self.mean) / self.deviation
 
 
 def encoder_of(

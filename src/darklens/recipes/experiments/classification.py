@@ -13,10 +13,12 @@ from darklens.recipes.schema import Recipe
 from darklens.recipes.splits import Splits, prepare
 from darklens.runs import Run
 from darklens.train.columns import scales
+from darklens.train.config import Preprocess
 from darklens.train.evaluation import calibrate, evaluate_test, learn_novelty
 from darklens.train.loop import Training
 from darklens.train.physics import believes, evaluate_physics
 from darklens.train.predictor import Predictor, build_model
+from darklens.train.probe_head import begin_with_probe
 
 __all__ = ["build", "describe", "finish", "prepare"]
 
@@ -40,8 +42,12 @@ def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
 
 
 def build(described: dict[str, Any], splits: Splits) -> nn.Module:
-    """Return the network, with as many outputs as the task needs."""
-    return build_model(described, splits.task.outputs)
+    """Return the network, with as many outputs as the task needs, and with a last layer from the start where it asks for one."""
+    model = build_model(described, splits.task.outputs)
+    if getattr(model, "probe", False):
+        settings = Preprocess.model_validate(described["preprocess"])
+        begin_with_probe(model, splits.train.seen_as(settings), settings)
+    return model
 
 
 def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], None]) -> None:
