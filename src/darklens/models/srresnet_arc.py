@@ -7,7 +7,8 @@
 - The answer is the mean over the eight symmetries of the square (a frame average, Puny et al. 2022, arXiv:2110.03336), exactly
   equivariant; in training each image is seen in one frame, which augmentation chooses.
 - With `smooth_lens` it also sees what a fitted smooth lens leaves over of the coarse image, and answers what it leaves over of the
-  fine one: zero, untrained.
+  fine one: zero, untrained. A gate for every pixel takes over, by interpolation, what is more than noise, so that the convolutions
+  need not carry large residuals to a part in a hundred.
 - Beside the image stands the logarithm of sigma (Nix & Weigend 1994): what cannot be known is said.
 """
 
@@ -72,7 +73,7 @@ class SRResNetArc(nn.Module):
         self.head = nn.Conv2d((4 if smooth_lens else 2) * bands + 1, width, 5, padding=2)
         self.body = nn.Sequential(*(Residual(width, nn.SiLU()) for _ in range(blocks)))
         self.tail = nn.Sequential(*shuffles(width, scale, nn.SiLU))
-        self.answer = nn.Conv2d(width, 2 * bands, 3, padding=1)
+        self.answer = nn.Conv2d(width, (3 if smooth_lens else 2) * bands, 3, padding=1)
         nn.init.zeros_(self.answer.weight)
         nn.init.zeros_(self.answer.bias)
 
@@ -85,8 +86,10 @@ class SRResNetArc(nn.Module):
             found = self._one_frame(seen)
         else:
             found = torch.stack([_back(self._one_frame(turned(seen, g)), g) for g in _frames(seen)]).mean(0)
-        correction, log_sigma = found.float().split(self.bands, 1)
-        base = 0.0 if self.smooth_lens else interpolate(low.float(), scale_factor=self.scale, mode="bicubic", align_corners=False)
+        correction, log_sigma, *gate = found.float().split(self.bands, 1)
+        left = low - inputs[:, self.bands :] if self.smooth_lens else low
+        base = interpolate(left.float(), scale_factor=self.scale, mode="bicubic", align_corners=False)
+        base = gate[0].tanh() * base if gate else base
         sigma = RANGE * torch.tanh(log_sigma / RANGE) + (self.gain * noise).log()
         return torch.cat([self.gain * (base + noise * correction), sigma], 1)
 
