@@ -31,6 +31,8 @@ def fit_lens_path(
     position_order: str | None = None,
     position_tolerance: float | None = None,
     position_likelihood: bool = False,
+    point_images: str | int | list[list[float]] | None = None,
+    psf_oversampling: int | None = None,
     samples: int = 0,
     seed: int = 0,
     force: bool = False,
@@ -59,12 +61,15 @@ def fit_lens_path(
         position_order: "xy", or "yx" as PyAutoLens writes JSON; None takes xy, and refuses what only the other order puts on arcs.
         position_tolerance: arcsec in the source plane that a start may leave between them; None takes a fifth of theta_E.
         position_likelihood: they are data besides the pixels, in the final cost, the errors and the samples.
+        point_images: images of a quasar: `[[x, y], ...]` or "x,y;x,y;..." in arcsec from the middle, how many there are, or "auto".
+        psf_oversampling: pixels of the PSF along a side of the image's; None takes the header's word, or 1.
         samples: of the posterior, in all chains together; 0 gives the Gaussian approximation.
         seed: of starts and chains.
         force: replace a fit in `out`.
         log: receives sentences.
         progress: called with evaluations done and in all while sampling.
-        **choices: fields of `darklens.fit.one_lens.Choices`: model, light, source, theta_E, centre, annulus, starts and others.
+        **choices: fields of `darklens.fit.one_lens.Choices`: model, light, source, theta_E, centre, annulus, starts, point_sigma,
+            psf_error and others.
 
     Returns:
         The content of `fit.json`.
@@ -73,17 +78,18 @@ def fit_lens_path(
         InputError: files or options that cannot be used, each with its remedy.
     """
     from darklens.fit.one_lens import Choices, fit_lens
+    from darklens.fit.one_lens.point_search import read_points
     from darklens.fit.one_lens.reading import Given, header_of
     from darklens.infer.lens_files import prepare, write_lens
     from darklens.infer.lens_posterior import check_samples, posterior
 
     began = time.monotonic()
     check_samples(samples)
-    chosen = Choices(seed=seed, **choices)
-    files = {"noise": noise, "psf": psf, "mask": mask, "exclude": exclude}
-    paths = {name: None if file is None else Path(file) for name, file in files.items()}
-    camera = {"pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "instrument": instrument}
-    settings: dict[str, Any] = {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu, **paths, **camera}
+    chosen = Choices(seed=seed, point_images=read_points(point_images), **choices)
+    settings: dict[str, Any] = _paths(noise=noise, psf=psf, mask=mask, exclude=exclude)
+    settings |= {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu, "pixel_scale": pixel_scale}
+    settings |= {"psf_fwhm": psf_fwhm, "instrument": instrument, "psf_oversampling": psf_oversampling}
+    settings["fine"] = point_images is not None
     given = Given(Path(image), **settings)
     known = given.read()
     stated = {"sigma": position_sigma, "tolerance": position_tolerance, "in_likelihood": position_likelihood or None}
@@ -95,6 +101,10 @@ def fit_lens_path(
         log(found.why)
     about = {"image": Path(image).name, "pixel_scale": known["pixel_scale"], "seed": seed, "seconds": time.monotonic() - began}
     return write_lens(Path(out), fit, found, known["image"], about, header_of(given.image, hdu, bands))
+
+
+def _paths(**files: str | Path | None) -> dict[str, Path | None]:
+    return {name: None if file is None else Path(file) for name, file in files.items()}
 
 
 def _positions(

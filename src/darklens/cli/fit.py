@@ -18,6 +18,9 @@ Centre = Annotated[str | None, typer.Option(help="One lens: X,Y of the lens from
 Annulus = Annotated[str | None, typer.Option(help="One lens: INNER,OUTER radius of the pixels that are fitted, arcsec.")]
 NoiseHdu = Annotated[str | None, typer.Option(help="Extension of the noise map.")]
 PsfHdu = Annotated[str | None, typer.Option(help="Extension of the PSF.")]
+PointImages = Annotated[
+    str | None, typer.Option(help="One lens: images of a quasar, 'x,y;x,y;...' in arcsec, a number of them, or auto.")
+]
 
 
 @app.command()
@@ -64,6 +67,11 @@ def fit(
         bool,
         typer.Option("--position-likelihood", help="The positions are data besides the pixels; else they lead the search only."),
     ] = False,
+    point_images: PointImages = None,
+    point_sigma: Annotated[float | None, typer.Option(help="How closely point images meet, arcsec in the image; 0.004.")] = None,
+    psf_error: Annotated[float | None, typer.Option(help="Relative error of the PSF under point images; measured.")] = None,
+    psf_oversampling: Annotated[int | None, typer.Option(help="One lens: pixels of the PSF along a side of the image's.")] = None,
+    subpixels: Annotated[int | None, typer.Option(help="One lens: rays along a side of a pixel; 2.")] = None,
     noise_hdu: NoiseHdu = None,
     psf_hdu: PsfHdu = None,
     hdu: Hdu = None,
@@ -79,7 +87,9 @@ def fit(
 
     pair_of = {"centre": pair(centre, "--centre"), "annulus": pair(annulus, "--annulus")}
     choices = {"source": source, "light": light, "starts": starts, "theta_E": theta_E, "nodes": nodes, **pair_of}
-    choices = {k: v for k, v in (choices | {"regularisation": regularisation}).items() if v is not None}
+    choices |= {"regularisation": regularisation, "point_images": point_images, "point_sigma": point_sigma, "psf_error": psf_error}
+    choices |= {"psf_oversampling": psf_oversampling, "subpixels": subpixels}
+    choices = {k: v for k, v in choices.items() if v is not None}
     points = {"sigma": position_sigma, "order": position_order, "tolerance": position_tolerance}
     points = {f"position_{k}": v for k, v in points.items()} | {"position_likelihood": position_likelihood or None}
     points = {k: v for k, v in (points | {"positions": positions}).items() if v is not None}
@@ -192,6 +202,19 @@ def _show_lens(content: dict[str, Any], out: Path) -> None:
         rms = found["image_plane_rms"]
         seen = "the model makes fewer images" if rms is None else f'rms {rms:.3f}" in the image plane'
         console.say(f'positions: {found["source_plane_scatter"]:.3f}" apart in the source plane, {seen}')
+    if content["point_images"] is not None:
+        _show_points(content["point_images"])
+
+
+def _show_points(found: dict[str, Any]) -> None:
+    from darklens import console
+
+    fluxes = ", ".join(f"{image['flux']['value']:.4g}" for image in found["images"])
+    how = "measured" if found["psf_error_measured"] else "given"
+    console.say(
+        f"{len(found['images'])} point images with fluxes {fluxes}: {1e3 * found['source_plane_scatter']['value']:.2g} "
+        f"milliarcsec apart in the source plane; PSF error {100 * found['psf_error']:.2g}% ({how})"
+    )
 
 
 def numbers(items: list[str] | None) -> dict[str, float]:

@@ -15,6 +15,7 @@ from darklens.evaluate.posterior_figures import corner_figure
 from darklens.evaluate.style import COLOURS, DPI, INK, SKY_MAP, new_figure
 from darklens.files import read_json, write_atomic, write_json
 from darklens.fit.one_lens import LensFit
+from darklens.infer.lens_points import point_summary
 from darklens.infer.lens_posterior import Posterior
 from darklens.lensing import EPL, SIE, SersicEllipse, Shear
 from darklens.simulate import Instrument, Scene
@@ -96,6 +97,7 @@ def summary(fit: LensFit, posterior: Posterior) -> dict[str, Any]:
         "effective_amplitudes": fit.found.solution.effective_parameters(),
         "ln_evidence_of_starts": list(fit.starts),
         "positions": fit.report_of_positions(),
+        "point_images": point_summary(fit, posterior),
         "chains": None
         if chains is None
         else {
@@ -111,8 +113,9 @@ def summary(fit: LensFit, posterior: Posterior) -> dict[str, Any]:
 def write_fits(path: Path, fit: LensFit, header: Any = None) -> None:
     """Write image-plane and source-plane maps as one FITS file.
 
-    Extensions MODEL, RESIDUAL (in units of the noise), LENS_LIGHT, LENSED_SOURCE with the coordinates of the image; SOURCE on even
-    pixels of the source plane, in surface brightness (flux/arcsec^2), with offsets in arcsec.
+    Extensions MODEL, RESIDUAL (in units of the noise), LENS_LIGHT, LENSED_SOURCE and, where there are some, POINT_IMAGES with the
+    coordinates of the image; SOURCE on even pixels of the source plane, in surface brightness (flux/arcsec^2), with offsets in
+    arcsec.
     """
     from astropy.io import fits
 
@@ -123,7 +126,7 @@ def write_fits(path: Path, fit: LensFit, header: Any = None) -> None:
         "RESIDUAL": fit.residual,
         "LENS_LIGHT": fit.lens_light_image,
         "LENSED_SOURCE": fit.source_image,
-    }
+    } | ({} if fit.model.points is None else {"POINT_IMAGES": fit.point_image})
     hdus = [fits.PrimaryHDU()]
     for name, plane in planes.items():
         hdus.append(fits.ImageHDU(plane.astype(np.float32), header=_header(sky), name=name))
@@ -173,7 +176,8 @@ def _picture(path: Path, fit: LensFit, image: np.ndarray, content: dict[str, Any
     extent = (x[cut].min() - half, x[cut].max() + half, y[cut].min() - half, y[cut].max() + half)
     figure = new_figure(13.6, 3.1)
     axes = figure.subplots(1, 5)
-    lensed = np.where(observation.mask, image - np.nan_to_num(fit.lens_light_image), np.nan)
+    points = content["point_images"]
+    lensed = np.where(observation.mask, image - np.nan_to_num(fit.lens_light_image) - np.nan_to_num(fit.point_image), np.nan)
     top = float(np.nanpercentile(fit.source_image, 99.7))
     shown = [
         (
@@ -181,7 +185,7 @@ def _picture(path: Path, fit: LensFit, image: np.ndarray, content: dict[str, Any
             "image",
             {"cmap": SKY_MAP, "vmin": 0.0, "vmax": float(np.nanpercentile(image[observation.mask], 99))},
         ),
-        (lensed, "image less lens light", {"cmap": SKY_MAP, "vmin": -0.1 * top, "vmax": top}),
+        (lensed, "image less lens light" + (" and points" if points else ""), {"cmap": SKY_MAP, "vmin": -0.1 * top, "vmax": top}),
         (fit.source_image, "model of the lensed source", {"cmap": SKY_MAP, "vmin": -0.1 * top, "vmax": top}),
         (np.where(observation.mask, fit.residual, np.nan), "", {"cmap": "RdBu_r", "vmin": -RESIDUAL_LIMIT, "vmax": RESIDUAL_LIMIT}),
     ]
@@ -192,6 +196,8 @@ def _picture(path: Path, fit: LensFit, image: np.ndarray, content: dict[str, Any
     source, ends = fit.source(SOURCE_SIDE)
     axes[4].imshow(source, origin="lower", extent=ends, cmap=SKY_MAP)
     axes[4].set_title("source", fontsize=9, color=INK, loc="left")
+    if points:
+        _mark(axes, points)
     for ax in axes:
         ax.tick_params(labelsize=7, colors=INK)
     theta = content["theta_E"]
@@ -203,6 +209,20 @@ def _picture(path: Path, fit: LensFit, image: np.ndarray, content: dict[str, Any
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     write_atomic(path, buffer.getvalue())
+
+
+def _mark(axes: Any, points: dict[str, Any]) -> None:
+    """Draw where the point images are, where the lens equation puts them, and where their source is."""
+    where = [(image["x"]["value"], image["y"]["value"]) for image in points["images"]]
+    for k, place in enumerate(where, start=1):
+        axes[0].annotate(str(k), place, xytext=(4, 4), textcoords="offset points", fontsize=7, color="white")
+    for ax in axes[:4]:
+        dark = "white" if ax is not axes[3] else INK
+        ax.plot(*zip(*where, strict=True), "+", color=dark, markersize=7, markeredgewidth=0.8)
+    predicted = [image["predicted"] for image in points["images"] if image["predicted"] is not None]
+    if predicted:
+        axes[3].plot(*zip(*predicted, strict=True), "o", markersize=7, markeredgewidth=0.8, fillstyle="none", color=INK)
+    axes[4].plot(points["source_x"]["value"], points["source_y"]["value"], "+", color="white", markersize=7, markeredgewidth=0.8)
 
 
 def _corner(path: Path, posterior: Posterior) -> None:
@@ -242,9 +262,11 @@ def _coolest(out: Path, fit: LensFit, posterior: Posterior) -> list[str]:
     left_out = [name for name in ("m3", "m4") if name in fit.model.macro.parts]
     source = _sersics(fit.model.source_light, value, x[: fit.model.source_light.columns]) if fit.model.grid is None else []
     if fit.choices.light.startswith("sersic"):
-        lights = _sersics(fit.model.lens_light, value, x[len(x) - fit.model.lens_light.columns :])
+        lights = _sersics(fit.model.lens_light, value, x[fit.model.blocks["light"]])
     elif fit.choices.light == "mge":
         left_out.append("lens light as Gaussians")
+    if fit.model.points is not None:
+        left_out.append("point images")
     scene = Scene(tuple(macro), (), tuple(source), ("MAP",), {}, 0, (0,), lens_light=tuple(lights))
     camera = Instrument("", observation.pixel_scale, TabulatedPSF(observation.kernel))
     path = out / TEMPLATE

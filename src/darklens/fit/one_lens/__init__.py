@@ -7,6 +7,9 @@ from darklens.fit.one_lens.light import LIGHTS_OF_LENS, LightBasis, lens_light
 from darklens.fit.one_lens.macro import Macro
 from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.observation import Observation
+from darklens.fit.one_lens.point_search import locate
+from darklens.fit.one_lens.point_spread import PointSpread
+from darklens.fit.one_lens.points import Points
 from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.search import Found, descend
 from darklens.fit.one_lens.source_grid import REGULARISATIONS, SourceGrid, adapted
@@ -23,6 +26,8 @@ __all__ = [
     "Macro",
     "Model",
     "Observation",
+    "PointSpread",
+    "Points",
     "Positions",
     "Solution",
     "SourceGrid",
@@ -31,4 +36,5 @@ __all__ = [
     "descend",
     "fit_lens",
     "lens_light",
+    "locate",
 ]

@@ -154,7 +154,11 @@ def starts_for(
     Raises:
         InputError: none does.
     """
-    points = starting_points(model.names, theta_E, centre, seed)
+    known = model.points.start if model.points is not None else {}
+    points = (
+        np.array([known.get(name, value) for name, value in zip(model.names, eta, strict=True)])
+        for eta in starting_points(model.names, theta_E, centre, seed)
+    )
     if positions is None:
         return list(islice(points, number))
     low, high = model.bounds

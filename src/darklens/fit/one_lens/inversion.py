@@ -148,6 +148,13 @@ class Solution:
         """Return `B A^-1` for the source nodes, `(N, nodes)`."""
         return cho_solve((self.root, True), self.problem.B[:, self.keep].T, check_finite=False)[:nodes].T
 
+    def columns_of(self, amplitudes: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return `B A^-1` for some amplitudes, `(N, k)`, and their covariance `(k, k)`, zero for those that take no part."""
+        wanted = np.arange(len(self.x))[amplitudes]
+        unit = (np.flatnonzero(self.keep)[:, None] == wanted).astype(float)
+        inverse = cho_solve((self.root, True), unit, check_finite=False)
+        return self.problem.B[:, self.keep] @ inverse, unit.T @ inverse
+
     def effective_parameters(self) -> float:
         """Return how many amplitudes the data determine, `tr(A^-1 B^T B)` (Suyu et al. 2006, eq. 21)."""
         inner = np.ix_(self.keep, self.keep)

@@ -119,12 +119,17 @@ class LensFit:
     @property
     def lens_light_image(self) -> np.ndarray:
         """`(H, W)` light of the lens galaxy alone."""
-        return self._blurred(slice(len(self.found.solution.x) - self.model.lens_light.columns, None))
+        return self._blurred(self.model.blocks["light"])
 
     @property
     def source_image(self) -> np.ndarray:
         """`(H, W)` lensed source alone."""
-        return self._blurred(slice(0, len(self.found.solution.x) - self.model.lens_light.columns))
+        return self._blurred(self.model.blocks["source"])
+
+    @property
+    def point_image(self) -> np.ndarray:
+        """`(H, W)` point images alone; zero where there are none."""
+        return self._blurred(self.model.blocks["points"])
 
     def _blurred(self, columns: slice) -> np.ndarray:
         solution = self.found.solution
@@ -137,6 +142,14 @@ class LensFit:
         if self.positions is None:
             return None
         return self.positions.report(self.model.masses(self.model.named(self.found.eta)))
+
+    def point_fluxes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the flux of each point image, in the unit of the image, and its standard deviation, all else free, `(n,)` each."""
+        block, solution = self.model.blocks["points"], self.found.solution
+        influence, own = solution.columns_of(block)
+        V, _ = self.model.derivatives(self.found.eta, solution)
+        moved = influence.T @ V
+        return solution.x[block], np.sqrt(np.diag(own + moved @ self.covariance @ moved.T))
 
     def source(self, side: int = 100, half: float | None = None) -> tuple[np.ndarray, tuple[float, float, float, float]]:
         """Return the source's surface brightness on even pixels `(side, side)`, and its left, right, bottom and top in arcsec.

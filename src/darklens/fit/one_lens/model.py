@@ -13,6 +13,7 @@ from darklens.fit.one_lens.inversion import Linear, Solution
 from darklens.fit.one_lens.light import LightBasis
 from darklens.fit.one_lens.macro import Macro
 from darklens.fit.one_lens.observation import Observation
+from darklens.fit.one_lens.points import Points
 from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.source_grid import SourceGrid
 from darklens.lensing import Mass
@@ -35,6 +36,7 @@ class Model:
         high: upper bounds.
         extra: masses besides, which do not change.
         positions: images of points of the source that are fitted along with the pixels, or None.
+        points: images of a point source, whose positions are parameters, or None.
     """
 
     observation: Observation
@@ -46,11 +48,26 @@ class Model:
     high: dict[str, float]
     extra: tuple[Mass, ...] = ()
     positions: Positions | None = None
+    points: Points | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the non-linear parameters."""
-        return (*self.macro.names, *self.lens_light.names, *self.source_light.names)
+        points = self.points.names if self.points is not None else ()
+        return (*self.macro.names, *self.lens_light.names, *self.source_light.names, *points)
+
+    @property
+    def nodes(self) -> int:
+        """Number of source nodes."""
+        return self.grid.size if self.grid is not None else 0
+
+    @property
+    def blocks(self) -> dict[str, slice]:
+        """Which amplitudes belong to the source (its nodes first), the lens light, the points."""
+        light = self.nodes + self.source_light.columns
+        points = light + self.lens_light.columns
+        last = points + (self.points.count if self.points is not None else 0)
+        return {"source": slice(0, light), "light": slice(light, points), "points": slice(points, last)}
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +98,7 @@ class Model:
         return x - ax, y - ay
 
     def columns(self, eta: np.ndarray) -> np.ndarray:
-        """Return the blurred columns B, `(N, n + k)` in units of the noise: nodes, smooth source, lens light."""
+        """Return the blurred columns B, `(N, n + k)` in units of the noise: nodes, smooth source, lens light, points."""
         value = self.named(eta)
         bx, by = self.traced(value)
         blur, area = self.observation.blur, self.observation.pixel_scale**2
@@ -91,6 +108,8 @@ class Model:
         smooth = [b for b in (self._smooth(value, bx, by),) if b is not None]
         if smooth:
             blocks.append(blur @ np.ascontiguousarray(smooth[0].mean(-1).numpy().T) * area)
+        if self.points is not None:
+            blocks.append(self.points.columns(value, self.observation))
         return np.hstack(blocks)
 
     def _smooth(self, value: dict[str, Tensor], bx: Tensor, by: Tensor) -> Tensor | None:
@@ -104,24 +123,31 @@ class Model:
     def problem(self, eta: np.ndarray) -> Linear:
         """Return the linear problem of these parameters."""
         R, log_det = (self.grid.precision, self.grid.log_det) if self.grid is not None else (np.zeros((0, 0)), 0.0)
-        offset = float(self._offsets(eta).square().sum()) if self.positions is not None else 0.0
+        offset = float(self._offsets(eta).square().sum())
         return Linear.of(self.columns(eta), self.observation.data, R, log_det, offset)
 
     def _offsets(self, eta: np.ndarray) -> Tensor:
-        """Return `(..., 2n)` whitened offsets of the positions for parameters `(..., p)`."""
-        assert self.positions is not None
-        return self.positions.offsets(self.masses(self.named(eta)))[0]
+        """Return `(..., 2n)` whitened offsets of positions and points in the source plane, for parameters `(..., p)`."""
+        value = self.named(eta)
+        parts = [torch.zeros(*eta.shape[:-1], 0, dtype=torch.float64)]
+        if self.positions is not None:
+            parts.append(self.positions.offsets(self.masses(value))[0])
+        if self.points is not None:
+            parts.append(self.points.seen.offsets(self.masses(value), self.points.where(value))[0])
+        return torch.cat(parts, -1)
 
     def pull_of_positions(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return gradient `(p,)` and Gauss-Newton matrix `(p, p)` of half the positions' chi^2; zeros without positions.
 
         Central differences of the whitened offsets, all parameters of the mass in one batch: the source positions, solved for, and
-        the magnifications change with them, and with nothing else.
+        the magnifications change with them, with the places of point images, and with nothing else.
         """
-        count, own = len(self.names), [self.names.index(name) for name in self.macro.names]
+        count = len(self.names)
         pull, stiffness = np.zeros(count), np.zeros((count, count))
-        if self.positions is None:
+        if self.positions is None and self.points is None:
             return pull, stiffness
+        moving = (*self.macro.names, *(self.points.names if self.points is not None else ()))
+        own = [self.names.index(name) for name in moving]
         move = STEP * np.eye(count)[own]
         after, before = self._offsets(np.concatenate([eta + move, eta - move])).numpy().reshape(2, len(own), -1)
         slope = (after - before) / (2 * STEP)
@@ -147,7 +173,7 @@ class Model:
         bx, by = (b.requires_grad_() for b in self.traced(value))
         slope_x, slope_y = torch.autograd.grad(self._source(amplitudes, value, bx, by).sum(), (bx, by))
         bx, by = bx.detach(), by.detach()
-        light = amplitudes[len(amplitudes) - self.lens_light.columns :]
+        light = amplitudes[self.blocks["light"]]
         pull = self._pull(bx, by, solution) if log_det and self.grid is not None else None
         log_dets = np.zeros(len(self.names))
         changes = []
@@ -156,12 +182,23 @@ class Model:
                 dx, dy = _along(self.traced, value, name)
                 change = slope_x * dx + slope_y * dy
                 log_dets[k] = float((pull[0] * dx + pull[1] * dy).sum()) if pull is not None else 0.0
+            elif self.points is not None and name in self.points.names:
+                change = torch.zeros_like(bx)
             elif name in self.source_light.names:
                 (change,) = _along(lambda v: (self._source(amplitudes, v, bx, by),), value, name)
             else:
                 (change,) = _along(lambda v: (self.lens_light.shine(light, v, *observation.rays),), value, name)
             changes.append(change.mean(-1))
-        return observation.blur @ torch.stack(changes, 1).numpy() * observation.pixel_scale**2, log_dets
+        V = observation.blur @ torch.stack(changes, 1).numpy() * observation.pixel_scale**2
+        if self.points is not None:
+            first = len(self.names) - 2 * self.points.count
+            influence = solution.columns_of(self.blocks["points"])[0]
+            for axis in (0, 1):
+                slopes = self.points.columns(value, observation, "xy"[axis])
+                V[:, first + axis :: 2] = slopes * solution.x[self.blocks["points"]]
+                if log_det:
+                    log_dets[first + axis :: 2] = (influence * slopes).sum(0)
+        return V, log_dets
 
     def _pull(self, bx: Tensor, by: Tensor, solution: Solution) -> tuple[Tensor, Tensor]:
         """Return the derivative of `ln|A| / 2` with respect to where each ray ends: `tr(A^-1 B^T dB)`.
@@ -179,7 +216,7 @@ class Model:
 
     def _source(self, amplitudes: Tensor, value: dict[str, Tensor], bx: Tensor, by: Tensor) -> Tensor:
         """Return the brightness that rays see in the source plane."""
-        nodes = self.grid.size if self.grid is not None else 0
+        nodes = self.nodes
         light = 0.0 * (bx + by)  # a function of the rays also where no amplitude is left
         if self.grid is not None:
             light = light + self.grid.interpolate(amplitudes[:nodes], bx, by)

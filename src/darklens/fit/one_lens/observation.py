@@ -1,7 +1,8 @@
 """One image with what has to be known about it: noise, PSF, and which pixels count.
 
 Rays are traced for every pixel that counts and for those from which the PSF carries light into them; the blur is one sparse
-matrix from the second to the first.
+matrix from the second to the first. A PSF on the pixels of the image acts on their mean brightness; of one on finer pixels each ray
+has its own, at its place within the pixel.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from darklens.errors import InputError
+from darklens.fit.one_lens.point_spread import PointSpread
 
 PSF_LIGHT = 0.999
 """Share of the PSF's light that is kept: its far wings cost time and carry nothing."""
@@ -41,6 +43,7 @@ class Observation:
         pixel_scale: arcsec.
         mask: `(H, W)`, true where a pixel counts.
         subpixels: rays along a side of a pixel.
+        spread: the PSF where it is known on finer pixels, or None.
 
     Raises:
         InputError: shapes that do not match, a noise that is not positive, a PSF without light, a mask without pixels.
@@ -52,6 +55,7 @@ class Observation:
     pixel_scale: float
     mask: np.ndarray
     subpixels: int = 2
+    spread: PointSpread | None = None
 
     def __post_init__(self) -> None:
         _check(self.image, self.noise, self.kernel, self.pixel_scale, self.mask)
@@ -85,18 +89,34 @@ class Observation:
 
     @cached_property
     def rays(self) -> tuple[Tensor, Tensor]:
-        """Positions x and y of the rays, `(R, subpixels^2)` float64, arcsec, for the R pixels of the support."""
+        """Positions x and y of the rays, `(R, K)` float64, arcsec: K of them for each column of the blur.
+
+        These are the rays of the R pixels of the support; with a fine PSF, single rays, all pixels for each place within a pixel.
+        """
         rows, columns = np.nonzero(self.support)
-        inside = (np.arange(self.subpixels) + 0.5) / self.subpixels - 0.5
-        dy, dx = (d.ravel() for d in np.meshgrid(inside, inside, indexing="ij"))
+        dy, dx = self._inside
         x = (columns[:, None] + dx - (self.shape[1] - 1) / 2) * self.pixel_scale
         y = (rows[:, None] + dy - (self.shape[0] - 1) / 2) * self.pixel_scale
+        if self.spread is not None:
+            x, y = x.T.reshape(-1, 1), y.T.reshape(-1, 1)
         return torch.from_numpy(x), torch.from_numpy(y)
+
+    @property
+    def _inside(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the rays are in a pixel, rows and columns, in pixels from its middle."""
+        inside = (np.arange(self.subpixels) + 0.5) / self.subpixels - 0.5
+        dy, dx = (d.ravel() for d in np.meshgrid(inside, inside, indexing="ij"))
+        return dy, dx
 
     @cached_property
     def blur(self) -> sparse.csr_array:
-        """`(N, R)`: the light of the support's pixels to the pixels that count, in units of the noise."""
-        return sparse.csr_array(self._spread(self.kernel).multiply(self.weight[:, None]))
+        """`(N, R)`: the light of the support's pixels, or of each ray in them, to the pixels that count, in units of the noise."""
+        if self.spread is None:
+            return sparse.csr_array(self._spread(self.kernel).multiply(self.weight[:, None]))
+        middle = np.array(self.kernel.shape) // 2
+        kernels = [self.spread.at(middle[0] + v, middle[1] + u, self.kernel.shape) for v, u in zip(*self._inside, strict=True)]
+        whole = sparse.hstack([self._spread(kernel) for kernel in kernels]) / len(kernels)
+        return sparse.csr_array(whole.multiply(self.weight[:, None]))
 
     def _spread(self, kernel: np.ndarray) -> sparse.csr_array:
         number = np.full(self.shape, -1)

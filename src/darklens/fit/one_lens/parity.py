@@ -24,8 +24,8 @@ STEP = 1e-4
 def mirrored(found: Found) -> float | None:
     """Return the share of the lensed source's light in images of negative parity; None where the source is not seen."""
     solution, model = found.solution, found.model
-    own = len(solution.x) - model.lens_light.columns
-    signal = solution.problem.B[:, :own] @ solution.x[:own]
+    own = model.blocks["source"]
+    signal = solution.problem.B[:, own] @ solution.x[own]
     bright = signal > SEEN
     if not bright.any():
         return None

@@ -140,17 +140,18 @@ class Positions:
             found.append(torch.hypot(dx, dy).flatten(-2).amax(-1))
         return torch.stack(found).amax(0)
 
-    def offsets(self, masses: Sequence[Mass]) -> tuple[Tensor, Tensor]:
+    def offsets(self, masses: Sequence[Mass], places: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Trace the positions.
 
         Args:
             masses: whose parameters may have leading axes.
+            places: x and y to take instead of the positions, `(..., 1, n)`, where they are parameters themselves.
 
         Returns:
             `(..., 2n)` offsets from the best source positions, whitened: their squares add to chi^2; and `(..., k, 2)` the best
             source positions, arcsec.
         """
-        beta, A = _traced(masses, *self.images)
+        beta, A = _traced(masses, *(places or self.images))
         covariance = self.sigma**2 * (A @ A.mT + LEAST_STRETCH**2 * torch.eye(2, dtype=A.dtype))
         white = torch.linalg.inv(torch.linalg.cholesky(covariance))
         found, best = [], []
@@ -161,6 +162,10 @@ class Positions:
             found.append((L @ (there - middle[..., None, :])[..., None]).flatten(-3))
             best.append(middle)
         return torch.cat(found, -1), torch.stack(best, -2)
+
+    def magnifications(self, masses: Sequence[Mass]) -> list[float]:
+        """Return the signed magnification at each position."""
+        return (1 / torch.linalg.det(_traced(masses, *self.images)[1])).tolist()
 
     def predicted(self, masses: Sequence[Mass]) -> list[list[float] | None]:
         """Return where the model puts each image, `[x, y]` in arcsec: the lens equation for the best source positions.
@@ -202,11 +207,11 @@ class Positions:
 
 
 def _traced(masses: Sequence[Mass], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return beta `(..., n, 2)` and A = d beta / d theta `(..., n, 2, 2)` of positions `(1, n)`.
+    """Return beta `(..., n, 2)` and A = d beta / d theta `(..., n, 2, 2)` of positions `(..., 1, n)`.
 
     A comes from central differences, good to 1e-8: forward-mode derivatives of so few rays take a hundred times longer.
     """
-    place = torch.cat([x, x + STEP, x - STEP, x, x], 1), torch.cat([y, y, y, y + STEP, y - STEP], 1)
+    place = torch.cat([x, x + STEP, x - STEP, x, x], -1), torch.cat([y, y, y, y + STEP, y - STEP], -1)
     beta, right, left, up, down = torch.stack(trace(masses, *place), -1)[..., 0, :, :].chunk(5, -2)
     return beta, torch.stack([right - left, up - down], -1) / (2 * STEP)
 

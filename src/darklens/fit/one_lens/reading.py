@@ -13,6 +13,7 @@ import torch
 from darklens.data import Record, read
 from darklens.errors import InputError
 from darklens.fit.noise import Linear, background_sigma, corners
+from darklens.fit.one_lens.point_spread import PointSpread
 from darklens.simulate import instrument as find_instrument
 from darklens.simulate.psf import PSF, GaussianPSF
 from darklens.simulate.psf_file import read_psf
@@ -47,6 +48,8 @@ class Given:
         bands: the band, by name.
         psf_hdu: extension of the PSF.
         noise_hdu: extension of the noise map.
+        psf_oversampling: pixels of the PSF along a side of the image's, where the file is not to be believed or says nothing.
+        fine: leave a PSF on finer pixels as it is, for point images.
     """
 
     image: Path
@@ -61,9 +64,11 @@ class Given:
     bands: str | None = None
     psf_hdu: int | str | None = None
     noise_hdu: int | str | None = None
+    psf_oversampling: int | None = None
+    fine: bool = False
 
     def read(self) -> dict[str, Any]:
-        """Return image, noise, psf, mask and pixel scale as `fit_lens` takes them.
+        """Return image, noise, psf, mask and pixel scale as `fit_lens` takes them; and the PSF's oversampling, if it is fine.
 
         Raises:
             InputError: a file that cannot be used, or no PSF, noise or pixel scale.
@@ -72,13 +77,14 @@ class Given:
         image = record.image[0].astype(np.float64)
         camera = find_instrument(self.instrument) if self.instrument else None
         scale = self._scale(record.metadata.get("pixel_scale"), camera)
+        kernel, oversampling = self._kernel(scale, image.shape, camera)
         return {
             "image": image,
             "noise": self._noise(image, camera),
-            "psf": self._kernel(scale, image.shape, camera),
+            "psf": kernel,
             "mask": self._mask(image),
             "pixel_scale": scale,
-        }
+        } | ({"psf_oversampling": oversampling} if oversampling > 1 else {})
 
     def _scale(self, told: float | None, camera: Instrument | None) -> float:
         """Return arcsec a pixel; what the user says goes before what the header says, and both are named where they differ."""
@@ -114,23 +120,40 @@ class Given:
         v0, v1 = Linear.of(camera).variance(image[None])
         return np.sqrt(v0[0] + v1[0] * np.clip(np.nan_to_num(image), 0, None))
 
-    def _kernel(self, scale: float, shape: tuple[int, ...], camera: Instrument | None) -> np.ndarray:
+    def _kernel(self, scale: float, shape: tuple[int, ...], camera: Instrument | None) -> tuple[np.ndarray, int]:
+        """Return the PSF, and how many of its pixels lie along a side of the image's."""
         if self.psf is not None:
             if self.psf_fwhm is not None:
                 raise InputError(f"{self.psf} and a Gaussian of {self.psf_fwhm:g} arcsec are two PSFs: give --psf or --psf-fwhm")
-            return read_psf(self.psf, hdu=self.psf_hdu).on_pixels(scale)
+            return self._tabulated(self.psf, scale)
+        if self.psf_oversampling is not None:
+            raise InputError("--psf-oversampling is about the file of a PSF: give that with --psf, or leave the option out")
         if self.psf_fwhm is not None:
             largest = 0.5 * scale * min(shape)
             if not 0 < self.psf_fwhm <= largest:
                 raise InputError(
                     f'PSF width {self.psf_fwhm:g}" is outside 0 to {largest:.4g}", half the image: give --psf-fwhm in arcsec'
                 )
-            return _kernel_of(GaussianPSF(self.psf_fwhm), scale)
+            return _kernel_of(GaussianPSF(self.psf_fwhm), scale), 1
         if camera is None:
             raise InputError(
                 f"{self.image} comes without a PSF: give one with --psf, or a Gaussian's width with --psf-fwhm in arcsec"
             )
-        return _kernel_of(camera.psf, scale)
+        return _kernel_of(camera.psf, scale), 1
+
+    def _tabulated(self, path: Path, scale: float) -> tuple[np.ndarray, int]:
+        found = read_psf(path, hdu=self.psf_hdu)
+        ratio = scale / found.pixel_scale if found.pixel_scale is not None else None
+        if self.psf_oversampling is not None:
+            if ratio is not None and abs(ratio / self.psf_oversampling - 1) > SAME_SCALE:
+                _log.warning(
+                    "%d pixels of the PSF along a side of the image's as given, where the header of %s says %.4g",
+                    self.psf_oversampling, path.name, ratio,
+                )  # fmt: skip
+            return PointSpread(found.kernel, self.psf_oversampling).kernel, self.psf_oversampling
+        if self.fine and ratio is not None and round(ratio) > 1 and abs(ratio / round(ratio) - 1) < SAME_SCALE:
+            return found.kernel, round(ratio)
+        return found.on_pixels(scale), 1
 
     def _mask(self, image: np.ndarray) -> np.ndarray:
         kept = np.isfinite(image)
