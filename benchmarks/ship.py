@@ -24,6 +24,7 @@ from darklens.runs import MODEL, NOVELTY, RECIPE, VALIDATION, WEIGHTS, Run
 COMMON = (RECIPE, MODEL, WEIGHTS, "metrics.json", "history.csv", "data.json", "provenance.json")
 OF_TASK = {
     "classification": (VALIDATION, NOVELTY, "novelty.json", "calibration.json"),
+    "inference": (NOVELTY, "novelty.json", "calibration.json"),
     "generation": (
         "generation.safetensors",
     ),  # what was told about training images: the rest of what is asked for is drawn from it
@@ -91,6 +92,10 @@ def _answer(run: Run) -> np.ndarray:
         from darklens.train.embedder import Embedder
 
         return Embedder(run, "cpu").vectors(images)
+    if task == "inference":
+        from darklens.train.inference import Estimator
+
+        return Estimator(run, "cpu").draws(images, 50).samples
     from darklens.train.predictor import Predictor
 
     found = Predictor(run, "cpu").answers(images)

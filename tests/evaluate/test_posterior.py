@@ -7,6 +7,7 @@ from darklens.evaluate.posterior import (
     critical,
     deviation,
     effective_sample_size,
+    information,
     posterior_metrics,
     ranks,
     recalibrated,
@@ -38,6 +39,7 @@ def test_the_exact_posterior_passes_every_test():
         assert one["width"]["value"] == pytest.approx(np.sqrt(0.5), rel=0.05)
         assert one["prior_mae"]["value"] == pytest.approx(np.sqrt(2 / np.pi), rel=0.06)
         assert sum(one["ranks"]) == N
+        assert one["information"]["value"] == pytest.approx(0.5 * np.log(2), abs=0.03)  # of Gaussians: prior and noise of one width
     assert found["tarp"]["ks"] < 1.3 * found["tarp"]["critical"]
 
 
@@ -66,6 +68,15 @@ def test_tarp_sees_a_correlation_that_marginals_do_not():
     truth = middle + np.stack([noise, noise], 1)  # errors of one parameter are those of the other; the draws do not know it
     assert deviation(ranks(samples, truth)[:, 0]) < 1.5 * critical(N)
     assert deviation(tarp(samples, truth)) > 2 * critical(N)
+
+
+def test_information_is_of_the_posterior_and_not_of_its_median():
+    rng = np.random.default_rng(6)
+    nothing = rng.random((200, 500))
+    assert information(nothing).mean() == pytest.approx(0, abs=0.004)
+    either = (rng.random((200, 1)) / 2 + 0.01 * rng.standard_normal((200, 500)) + 0.5 * rng.integers(0, 2, (200, 500))) % 1
+    # an angle that is known but for half a turn
+    assert information(either).mean() > 1.5
 
 
 def test_deviation_is_that_of_scipy():

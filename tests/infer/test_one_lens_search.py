@@ -103,6 +103,7 @@ def test_the_folder_has_a_row_for_each_candidate_and_a_picture(searched):
         (["--z-lens", 1.3, "--z-source", 1.0], "the lens must stand between"),
         ([*REDSHIFTS, "--centre", "9,9"], "outside the image"),
         ([*REDSHIFTS, "--annulus", "1"], "is not a pair of numbers"),
+        ([*REDSHIFTS, "--nodes", 3], "3 source nodes along a side are outside 4 to 60"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_the_lens_is_modelled(lens, tmp_path, options, sentence):

@@ -55,7 +55,8 @@ def infer(
 
     Returns:
         The summary: `images`, for each its `id`, `NAME: {"value", "low", "high", "low_95", "high_95", "unit"}` of each parameter
-        (median, 68% and 95% interval), `unusual` with the reason; `population` with `mu` and `sigma`; `samples`, `skipped`.
+        (median, 68% and 95% interval), `unusual` with the reason; `coverage`, how often the run's intervals held on its own test
+        images; `population` with `mu` and `sigma`; `samples`, `skipped`.
 
     Raises:
         InputError: no run of inference, a parameter that it never learnt, images that do not fit, or a likelihood nobody knows.
@@ -77,6 +78,8 @@ def infer(
         estimator, Path(path), samples=samples, seed=seed, parameters=names, weigh=weigh, resize=resize, hdu=hdu, bands=bands
     )
     about: dict[str, Any] = {"run": estimator.run.name, "parameters": list(names), "source": str(path)}
+    about["coverage"] = estimator.coverage(names)
+    found.noticed += estimator.unlearnt(names)
     if population:
         about["population"] = {population: _population(estimator, found, names.index(population), population)}
     units = dict(zip(estimator.names, estimator.space.units, strict=True))

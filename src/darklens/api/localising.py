@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from darklens.infer.substructure import Settings
 
 LIKELIHOOD = "likelihood"
-CHOICES = ("light", "regularisation", "starts", "theta_E", "centre", "annulus")
+CHOICES = ("light", "regularisation", "nodes", "starts", "theta_E", "centre", "annulus")
 """How one lens is modelled, besides by which masses."""
 
 
@@ -31,6 +31,7 @@ def localise(
     exclude: str | Path | None = None,
     light: str | None = None,
     regularisation: str | None = None,
+    nodes: int | None = None,
     starts: int | None = None,
     theta_E: float | None = None,
     centre: tuple[float, float] | None = None,
@@ -66,10 +67,11 @@ def localise(
         fixed: parameter -> value for what is known.
         pixel_scale: arcsec, with `psf_fwhm` or `psf`, for an instrument of your own.
         psf_fwhm: arcsec.
-        psf: file of a PSF: models one lens in full, its source on pixels, as `fit_lens_path` does; so do the next nine.
+        psf: file of a PSF: models one lens in full, its source on pixels, as `fit_lens_path` does; so do the next ten.
         exclude: file that is not zero where a pixel does not count.
         light: of the lens galaxy.
         regularisation: of the source.
+        nodes: along a side of the source.
         starts: of the smooth model.
         theta_E: guess of the Einstein radius, arcsec.
         centre: of the lens from the middle of the image, arcsec.
@@ -99,7 +101,7 @@ def localise(
     reading = {"hdu": hdu, "bands": bands, "limit": limit, "force": force, "log": log, "progress": progress}
     camera = {"instrument": instrument, "pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "noise": noise, "mask": mask}
     whole = {"psf": psf, "exclude": exclude, "noise_hdu": noise_hdu, "psf_hdu": psf_hdu, "light": light, "starts": starts}
-    whole |= {"regularisation": regularisation, "theta_E": theta_E, "centre": centre, "annulus": annulus}
+    whole |= {"regularisation": regularisation, "nodes": nodes, "theta_E": theta_E, "centre": centre, "annulus": annulus}
     halo = {"clump": clump, "z_lens": z_lens, "z_source": z_source}
     if str(method) != LIKELIHOOD:
         _check_run(method, preset, model, fixed or None, *camera.values(), *whole.values(), *halo.values())
@@ -109,9 +111,7 @@ def localise(
     settings = Settings(draws=simulations, false_alarm=false_alarm, candidates=candidates, seed=seed)
     if any(value is not None for value in whole.values()):
         if preset is not None or fixed:
-            raise InputError(
-                "a preset and fixed parameters belong to batches of smooth lenses: leave them out to model one lens in full"
-            )
+            raise InputError("preset and fixed parameters belong to batches of smooth lenses: leave them out to model one in full")
         return _in_one_lens(path, out, model, camera, whole, halo, settings, reading)
     return _in_smooth_lenses(path, out, preset, model, fixed or {}, camera, halo, settings, reading)
 

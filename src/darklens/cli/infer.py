@@ -20,12 +20,12 @@ def infer(
     path: Annotated[Path, typer.Argument(help="A table, an image, a folder of images.")],
     out: Annotated[Path, typer.Option(help="FOLDER: posterior.parquet, summary.json, corner.png.")],
     samples: Annotated[int, typer.Option(help="Draws from the posterior of each image.")] = 1000,
-    parameters: Annotated[str | None, typer.Option(help="Only these, of those that the run has learnt: theta_E,f_sub.")] = None,
+    parameters: Annotated[str | None, typer.Option(help="Only these, of those that the run has learnt: theta_E,e1.")] = None,
     reweight: Annotated[
         bool, typer.Option("--reweight", help="Weigh the draws with the exact likelihood, where it is known.")
     ] = False,
     population: Annotated[
-        str | None, typer.Option(help="Mean and scatter of this parameter over all images, as one population: f_sub.")
+        str | None, typer.Option(help="Mean and scatter of this parameter over all images, as one population: log10_m_axion.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     resize: Resize = False,
@@ -37,6 +37,7 @@ def infer(
 ) -> None:
     """Posteriors of the numbers that a run has learnt, for every image: values with 68% and 95% intervals."""
     from darklens import api, console
+    from darklens.evaluate.wording import format_interval
 
     wanted = [name.strip() for name in parameters.split(",")] if parameters else None
     options = {"resize": resize, "hdu": hdu_of(hdu), "bands": bands, "device": device, "force": force}
@@ -68,6 +69,13 @@ def infer(
         for row in rows[:SHOWN]
     ]
     console.table(f"medians and 68% intervals, {len(rows)} images", ["id", *names, "unusual"], lines)
+    held = "; ".join(
+        f"{name} {format_interval(found['coverage_68'], 3)}, {format_interval(found['coverage_95'], 3)}"
+        for name, found in content["coverage"].items()
+    )
+    if held:
+        n = next(iter(content["coverage"].values()))["coverage_68"]["n"]
+        console.say(f"on {n:,} test images of the run, 68% and 95% intervals held the truth in these parts: {held}")
     for name, found in content.get("population", {}).items():
         mu, sigma = (f"{found[k]['value']:.4g} [{found[k]['low']:.4g}, {found[k]['high']:.4g}]" for k in ("mu", "sigma"))
         console.say(f"population of {found['lenses']} lenses: mean {name} {mu}, scatter {sigma} (68% intervals)")

@@ -29,6 +29,7 @@ def localise(
     exclude: Annotated[Path | None, typer.Option(help="One lens: map, non-zero where a pixel does not count.")] = None,
     light: Annotated[str | None, typer.Option(help="One lens: mge (the default), sersic, sersics or none.")] = None,
     regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="One lens: nodes along a side of the source.")] = None,
     starts: Annotated[int | None, typer.Option(help="One lens: starting points.")] = None,
     theta_E: Annotated[float | None, typer.Option("--theta-e", help="One lens: guess of the Einstein radius, arcsec.")] = None,
     centre: Centre = None,
@@ -57,9 +58,9 @@ def localise(
     with console.progress_bar() as progress:
         content = api.localise(
             method, path, out, preset=preset, instrument=instrument, model=model, fixed=numbers(fixed), pixel_scale=pixel_scale,
-            psf_fwhm=psf_fwhm, psf=psf, exclude=exclude, light=light, regularisation=regularisation, starts=starts,
-            theta_E=theta_E, centre=pair(centre, "--centre"), annulus=pair(annulus, "--annulus"), noise=noise, mask=mask,
-            noise_hdu=hdu_of(noise_hdu), psf_hdu=hdu_of(psf_hdu), clump=clump, z_lens=z_lens, z_source=z_source,
+            psf_fwhm=psf_fwhm, psf=psf, exclude=exclude, light=light, regularisation=regularisation, nodes=nodes,
+            starts=starts, theta_E=theta_E, centre=pair(centre, "--centre"), annulus=pair(annulus, "--annulus"), noise=noise,
+            mask=mask, noise_hdu=hdu_of(noise_hdu), psf_hdu=hdu_of(psf_hdu), clump=clump, z_lens=z_lens, z_source=z_source,
             false_alarm=false_alarm, simulations=simulations, candidates=candidates, seed=seed, limit=limit, hdu=hdu_of(hdu),
             bands=bands, device=device, force=force, log=console.say,
             progress=lambda done, total: progress("searching", done, total),

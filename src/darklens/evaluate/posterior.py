@@ -62,6 +62,18 @@ def critical(n: int) -> float:
     return 1.358 / (np.sqrt(n) + 0.12 + 0.11 / np.sqrt(n))
 
 
+def information(samples: np.ndarray) -> np.ndarray:
+    """Return how much each image says of one parameter, `(n,)` in nats: the divergence of its draws `(n, S)` from those of all.
+
+    Draws are counted in bins that each hold as many of all; what the count of S draws adds by chance, (bins - 1)/2S, is taken off.
+    An angle that is known but for half a turn is known, though its median is not.
+    """
+    edges = np.unique(np.quantile(samples, np.linspace(0, 1, BINS + 1)[1:-1]))
+    share = np.stack([np.bincount(np.searchsorted(edges, row), minlength=len(edges) + 1) for row in samples]) / samples.shape[1]
+    ratio = np.where(share > 0, share, 1) / share.mean(0)
+    return (share * np.log(np.where(share > 0, ratio, 1))).sum(1) - len(edges) / (2 * samples.shape[1])
+
+
 def posterior_metrics(
     samples: np.ndarray, truth: np.ndarray, names: tuple[str, ...], *, n_boot: int = 1000, level: float = 0.95, seed: int = 0
 ) -> dict[str, Any]:
@@ -103,6 +115,8 @@ def _of_one(
         "scatter": number(error.std(), np.sqrt(np.maximum(square - mean**2, 0)), n, level),
         "prior_mae": number(np.abs(truth - np.median(truth)).mean(), counts @ np.abs(truth - np.median(truth)) / n, n, level),
     }
+    told = information(samples)
+    found["information"] = number(told.mean(), counts @ told / n, n, level)
     for wanted in LEVELS:
         low, high = intervals(samples[:, :, None], wanted)
         inside = (truth >= low[:, 0]) & (truth <= high[:, 0])

@@ -61,7 +61,8 @@ def _quantiles(values: np.ndarray, mass: np.ndarray) -> dict[str, float]:
     return {name: float(np.interp(level, total / mass.sum(), values)) for name, level in LEVELS.items()}
 
 
-def _grid(prior: Range) -> tuple[np.ndarray, np.ndarray]:
+def population_grid(prior: Range) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of mu `(M,)` and of sigma `(K,)` at which populations are compared."""
     low, high = prior
     return np.linspace(low, high, GRID[0]), (high - low) * np.geomspace(NARROWEST, 1.0, GRID[1])
 
@@ -71,7 +72,7 @@ def lens_likelihoods(samples: np.ndarray, prior: Range) -> np.ndarray:
 
     Draws are counted in bins much narrower than the narrowest population, so that the sum over them is one matrix product.
     """
-    mu, sigma = _grid(prior)
+    mu, sigma = population_grid(prior)
     low, high = prior
     edges = np.linspace(low, high, BINS + 1)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -107,13 +108,14 @@ def infer_population(samples: np.ndarray, prior: Range) -> PopulationPosterior:
             f"posteriors of single lenses are as wide as the prior from {prior[0]:g} to {prior[1]:g}, and nothing adds up over "
             f"{len(samples)} of them: give a run that has learnt more of this parameter"
         )
-    return _combined(lens_likelihoods(samples, prior), prior)
+    return combined(lens_likelihoods(samples, prior), prior)
 
 
-def _combined(likelihoods: np.ndarray, prior: Range) -> PopulationPosterior:
+def combined(likelihoods: np.ndarray, prior: Range) -> PopulationPosterior:
+    """Return the posterior of a population from ln of each of its lenses' factors of the likelihood on the grid, `(N, M, K)`."""
     total = likelihoods.sum(0)
     probability = np.exp(total - total.max())
-    return PopulationPosterior(*_grid(prior), probability / probability.sum(), len(likelihoods))
+    return PopulationPosterior(*population_grid(prior), probability / probability.sum(), len(likelihoods))
 
 
 def population_coverage(
@@ -145,7 +147,7 @@ def population_coverage(
         mu, sigma = low + (high - low) * rng.uniform(0.2, 0.8), (high - low) * rng.uniform(0.1, 0.3)
         weight = np.exp(-0.5 * ((truth - mu) / sigma) ** 2)
         chosen = rng.choice(len(truth), lenses, replace=False, p=weight / weight.sum())
-        found = _combined(likelihoods[chosen], prior).summary()["mu"]
+        found = combined(likelihoods[chosen], prior).summary()["mu"]
         error[k], width[k] = found["value"] - mu, (found["high"] - found["low"]) / 2
         inside["68"] += found["low"] <= mu <= found["high"]
         inside["95"] += found["low_95"] <= mu <= found["high_95"]

@@ -1,6 +1,7 @@
 """Inference from recipe to posteriors of a folder of images, with a network of some seconds."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -106,9 +107,28 @@ def test_infer_writes_draws_a_summary_and_corners(run, images, tmp_path):
     assert len(draws) == 12 * 60
     assert set(WANTED) < set(draws.column_names)
     assert (tmp_path / "out" / "corner.png").stat().st_size > 5000
+    assert found["coverage"] == {
+        name: {key: run.metrics["parameters"][name][key] for key in ("coverage_68", "coverage_95")} for name in WANTED
+    }
     only = darklens.infer(run, table.path, tmp_path / "one", samples=60, parameters=["source_x"], population="source_x")
     assert "log10_m_axion" not in only["images"][0]
     assert only["population"]["source_x"]["mu"]["low"] < only["population"]["source_x"]["mu"]["high"]
+
+
+def test_a_parameter_of_which_nothing_was_learnt_is_named(run, images, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    other, np_file = Run.open(tmp_path / "run"), tmp_path / "one.npy"
+    metrics = other.metrics
+    metrics["parameters"]["log10_m_axion"]["information"] = {"value": 0.004, "low": 0.0, "high": 0.01, "n": 32}
+    metrics["parameters"]["source_x"]["information"]["value"] = 0.8
+    other.write("metrics", metrics)
+    np.save(np_file, images[0, 0])
+    noticed = darklens.infer(other, np_file, tmp_path / "out", samples=60)["noticed"]
+    said = [line for line in noticed if "learnt nothing" in line]
+    assert len(said) == 1
+    assert said[0].startswith("log10_m_axion: this run has learnt nothing of it (images tell 0.004 nats")
+    without = darklens.infer(other, np_file, tmp_path / "one", samples=60, parameters=["source_x"])["noticed"]
+    assert not any("learnt nothing" in line for line in without)
 
 
 def test_images_unlike_those_of_the_training_are_flagged(run, tmp_path):

@@ -26,6 +26,8 @@ from darklens.train.preprocess import check
 
 AT_ONCE = 64
 """Images whose draws are made at once."""
+NOTHING = 0.02
+"""Nats that test images tell of a parameter in the mean, below which nothing was learnt of it."""
 
 
 def build_posterior(described: dict[str, Any]) -> Posterior:
@@ -114,6 +116,22 @@ class Estimator:
                     f"inference.parameters=[{name}]"
                 )
         return [self.names.index(name) for name in names]
+
+    def coverage(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return of parameters how often 68% and 95% intervals held on the run's own test images; empty before it was judged."""
+        found = (self.run.metrics or {}).get("parameters", {})
+        return {name: {key: found[name][key] for key in ("coverage_68", "coverage_95")} for name in names if name in found}
+
+    def unlearnt(self, names: Iterable[str]) -> list[str]:
+        """Return a sentence on each parameter of which the run's own test images said nothing."""
+        found = (self.run.metrics or {}).get("parameters", {})
+        told = {name: found[name]["information"]["value"] for name in names if "information" in found.get(name, {})}
+        return [
+            f"{name}: this run has learnt nothing of it (images tell {max(value, 0):.3f} nats, and {NOTHING} would narrow an "
+            f"interval by {NOTHING:.0%}), and its intervals repeat the prior: leave it out with --parameters"
+            for name, value in told.items()
+            if value < NOTHING
+        ]
 
     def checked(self, images: Any) -> np.ndarray:
         """Return images `(n, bands, H, W)` float32 of an array `(n, bands, H, W)`, `(n, H, W)` of one band, or one image.

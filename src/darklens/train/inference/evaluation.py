@@ -20,7 +20,7 @@ from darklens.train.novelty import RATE, Novelty
 
 LEARN = 4096
 """Training images from which it is learnt what they are like."""
-HEADLINE = ("mae", "rmse", "bias", "scatter", "coverage_68", "coverage_95")
+HEADLINE = ("mae", "coverage_68", "coverage_95", "bias", "rmse", "scatter")
 HIDDEN = ("rmse", "scatter")
 """Of these, what a page shows with each parameter's own table only."""
 LEVELS, RANKED = 11, 1000
