@@ -9,7 +9,7 @@ import numpy as np
 from darklens.errors import InputError
 
 FEWEST = 5
-"""Vectors from which on a map says something."""
+"""Vectors from which on a map, or a deviation, says something."""
 MOST = 5000
 """Vectors of a map; t-SNE of more takes minutes."""
 DIRECTIONS = 50
