@@ -86,8 +86,9 @@ def similar(
         force: replace a picture that is there.
 
     Returns:
-        `image`, `among` (number of images), `skipped`, `noticed` (sentences), and `neighbours`, nearest first: id, source, label, similarity (the cosine
-        of the angle between vectors whose components have mean 0 and deviation 1 over all images; 1 is the same).
+        `image`, `among` (number of images), `skipped`, `noticed` (sentences), and `neighbours`, nearest first: id, source, label,
+        similarity (the cosine of the angle between vectors whose components have mean 0 and deviation 1 over all images; 1 is
+        the same).
 
     Raises:
         InputError: no run, no image that fits it, too few of them for a deviation, or a picture in the way.
