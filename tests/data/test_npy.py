@@ -110,7 +110,7 @@ def test_damage_is_one_sentence(tmp_path, change, words):
         (np.array([["a", "b"], ["c", "d"]]), "real numbers"),
         (np.full((4, 4), np.nan), "16 of 16 pixels that are not finite"),
         (np.array([[np.nan, np.inf], [3, -np.inf]]), "3 of 4 pixels that are not finite: over 50% of a band"),
-        (np.full((2, 2), 1e300), "4 of 4 pixels that are not finite"),
+        (np.full((2, 2), 1e300), r"values up to 1e\+300"),
         (np.zeros((3, 3), [("a", "f4"), ("b", "f4")]), "real numbers"),
     ],
 )
@@ -142,6 +142,24 @@ def test_a_frame_that_is_missing_is_stood_for_by_the_band(save_tree):
     image[1:9, 1:9] = 3
     (record,) = read(save_tree({"x.npy": image}) / "x.npy")
     assert record.image[0, 0, 0] == 3
+
+
+@pytest.mark.parametrize(("value", "kind"), [(1e37, np.float32), (-2e16, np.float64), (1e300, np.float64), (2**63 - 1, np.int64)])
+def test_values_that_cannot_be_squared_are_refused_unless_they_mark_missing_pixels(save_tree, value, kind):
+    plane = np.ones((6, 6), kind)
+    plane[2, 3] = value
+    path = save_tree({"a.npy": plane}) / "a.npy"
+    with pytest.raises(InputError, match=rf"a.npy has values up to {abs(value):.2g}".replace("+", r"\+")):
+        next(read(path))
+    record = next(read(path, mask=value))
+    assert record.metadata["filled"] == 1
+    assert record.image.max() == 1
+
+
+def test_a_map_of_the_noise_may_say_that_a_pixel_tells_nothing(save_tree):
+    plane = np.array([[1, 1e30], [2, 3]])
+    image = next(read(save_tree({"noise.npy": plane}) / "noise.npy", largest=np.inf)).image
+    np.testing.assert_array_equal(image[0], plane.astype(np.float32))
 
 
 def test_an_unknown_filling_is_refused(save_tree):

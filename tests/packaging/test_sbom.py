@@ -77,7 +77,7 @@ def checkout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkout") / "darklens"
     left_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "dist")
     shutil.copytree(ROOT / "src", folder / "src", ignore=left_out)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     return folder
 
@@ -104,7 +104,8 @@ def test_wheel_and_sdist_work_in_an_environment_of_their_own(checkout, tmp_path,
     (inside / "dependencies.pth").write_text(f"{here}\n")
     code = "import darklens, sys, json; from darklens.runs import shipped; t = darklens.simulate('model-iii', n=3, seed=1); "
     code += "print(json.dumps([darklens.__file__, len(t), shipped()]))"
-    found = subprocess.run([str(place / "bin" / "python"), "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    command = [str(place / "bin" / "python"), "-E", "-c", code]  # -E: not what PYTHONPATH names
+    found = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     where, rows, runs = json.loads(found.stdout.splitlines()[-1])
     assert Path(where).is_relative_to(inside)
     assert rows == 3

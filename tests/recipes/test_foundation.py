@@ -123,6 +123,16 @@ def test_commands_say_what_they_did(run, tables, tmp_path):
     assert len(json.loads(result.stdout)["neighbours"]) == 3
 
 
+def test_pixels_that_were_mended_are_told(run, tables, tmp_path):
+    table = tables / "model-iii-noisy-n24-seed7"
+    image = Table.open(table).image_array()[0, 0].copy()
+    image[3, 4:7] = np.nan
+    np.save(tmp_path / "holes.npy", image)
+    said = "3 pixels that were not finite or masked, in 1 image, took the level of their band's frame"
+    assert darklens.embed(run, tmp_path / "holes.npy", tmp_path / "v.parquet")["noticed"] == [said]
+    assert darklens.similar(run, tmp_path / "holes.npy", table)["noticed"] == [said]
+
+
 @pytest.mark.parametrize(
     ("work", "says"),
     [
@@ -132,6 +142,7 @@ def test_commands_say_what_they_did(run, tables, tmp_path):
         (lambda run, table, tmp: darklens.embed(run, tmp / "small.npy", tmp / "v.parquet"), "32x32 pixels .* trained on 64x64"),
         (lambda run, table, tmp: darklens.similar(run, tmp / "small.npy", table), "32x32 pixels .* trained on 64x64"),
         (lambda run, table, tmp: darklens.similar(run, tmp / "image.npy", table, top=0), "--top 0"),
+        (lambda run, table, tmp: darklens.similar(run, tmp / "image.npy", tmp / "image.npy"), "holds 1 images .* give at least 5"),
         (
             lambda run, table, tmp: darklens.open_run(run.path).predict(np.zeros((64, 64))),
             "masked-autoencoder and tells no classes apart",

@@ -1,9 +1,11 @@
 """The Python interface: as short as the command line, which is a thin layer over it.
 
+```python
 import darklens
 table = darklens.simulate("model-iii", n=300, seed=1)
 run = darklens.train("model-iii-resnet18", out="runs/mine")
 run.predict(table.images())
+```
 """
 
 from darklens.api.adapting import adapt

@@ -86,16 +86,17 @@ def similar(
         force: replace a picture that is there.
 
     Returns:
-        `image`, `among` (number of images), `skipped`, and `neighbours`, nearest first: id, source, label, similarity (the cosine
-        of the angle between vectors whose components have mean 0 and deviation 1 over all images; 1 is the same).
+        `image`, `among` (number of images), `skipped`, `noticed` (sentences), and `neighbours`, nearest first: id, source, label,
+        similarity (the cosine of the angle between vectors whose components have mean 0 and deviation 1 over all images; 1 is
+        the same).
 
     Raises:
-        InputError: no run, no image that fits it, or a picture in the way.
+        InputError: no run, no image that fits it, too few of them for a deviation, or a picture in the way.
     """
     from itertools import islice
 
-    from darklens.data import read
-    from darklens.evaluate.vectors import nearest
+    from darklens.data import Noticed, read
+    from darklens.evaluate.vectors import FEWEST, nearest
     from darklens.train.embedder import Embedder
     from darklens.train.vector_file import vectors_at
 
@@ -105,8 +106,13 @@ def similar(
     embedder = Embedder(run if isinstance(run, Run) else Run.open(run), device)
     options: dict[str, Any] = {"hdu": hdu, "bands": bands}
     size = embedder.shape[1:] if resize else None
-    ((records, own),) = embedder.stream(islice(read(image, **options, size=size), 1), resize=resize)
-    all_of, skipped = vectors_at(embedder, Path(among), resize=resize, **options)
+    noticed = Noticed()
+    ((records, own),) = embedder.stream(noticed.watch(islice(read(image, **options, size=size), 1)), resize=resize)
+    all_of, skipped = vectors_at(embedder, Path(among), noticed, resize=resize, **options)
+    if len(all_of) < FEWEST:
+        raise InputError(
+            f"{among} holds {len(all_of)} images that can be used, and likeness is measured in their spread: give at least {FEWEST}"
+        )
     order, likeness = nearest(own[0], all_of.vectors, top)
     neighbours = [
         {"id": all_of.ids[i], "source": all_of.sources[i], "label": all_of.labels[i], "similarity": round(float(value), 4)}
@@ -114,8 +120,8 @@ def similar(
     ]
     if picture is not None:
         _draw(picture, records[0], neighbours, embedder, Path(among))
-    found = {"image": records[0].source or records[0].id, "among": len(all_of), "skipped": skipped, "neighbours": neighbours}
-    return found | ({} if picture is None else {"out": str(picture)})
+    found = {"image": records[0].source or records[0].id, "among": len(all_of), "skipped": skipped, "noticed": noticed.lines()}
+    return found | {"neighbours": neighbours} | ({} if picture is None else {"out": str(picture)})
 
 
 def _draw(picture: Path, query: Any, neighbours: list[dict[str, Any]], embedder: Any, among: Path) -> None:

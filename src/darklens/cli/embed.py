@@ -37,7 +37,8 @@ def embed(
         console.say(line)
     if as_json:
         return console.show_json(content)
-    console.say(f"{content['images']:,} images as vectors of {content['dimension']} numbers: {out}")
+    images = "1 image as a vector" if content["images"] == 1 else f"{content['images']:,} images as vectors"
+    console.say(f"{images} of {content['dimension']} numbers: {out}")
     if map is not None:
         console.say(f"their map: {map}")
     return None
@@ -66,6 +67,8 @@ def similar(
     content = api.similar(run, image, among, top=top, out=out, **options)
     for what, why in content["skipped"]:
         console.say(f"skipped {what}: {why}")
+    for line in content["noticed"]:
+        console.say(line)
     if as_json:
         return console.show_json(content)
     several = len({row["source"] for row in content["neighbours"]}) > 1

@@ -213,7 +213,7 @@ def _cut(
         missing = np.isnan(plane) if options.mask is None else np.isnan(plane) | (plane == np.float32(options.mask))
         coverage = min(coverage, 1 - float(missing.mean()))
         planes.append(plane)
-    image, about = as_image(np.stack(planes), name, options.fill, options.mask)
+    image, about = as_image(np.stack(planes), name, options.fill, options.mask, options.largest)
     return image, about | {"bands": [mosaic.band for mosaic in mosaics]}, coverage
 
 

@@ -26,6 +26,7 @@ class Options:
         bands: the bands in the order that is wanted, by name (`g,r,i`) or, where a file names none, by number (`2,1,0`).
         size: `(y, x)` to resample the bands of an image to if they have different pixel grids.
         mask: value that marks masked pixels; that of the ground-based lens-finding challenge is known.
+        largest: size of the largest value that is taken; None for that of an image, `darklens.data.record.LARGEST`.
 
     Raises:
         InputError: unknown layout, a fill that is none, or contradictory options.
@@ -38,6 +39,7 @@ class Options:
     bands: tuple[str, ...] | str | Sequence[str] | None = None
     size: tuple[int, int] | None = None
     mask: float | None = None
+    largest: float | None = None
 
     def __post_init__(self) -> None:
         if self.layout is not None and self.layout not in LAYOUTS:

@@ -43,6 +43,7 @@ def read(
     bands: str | Sequence[str] | None = None,
     size: tuple[int, int] | None = None,
     mask: float | None = None,
+    largest: float | None = None,
     label: str | None = None,
     on_skip: Skip | None = None,
     workers: int | None = None,
@@ -59,6 +60,7 @@ def read(
         bands: the bands in the order that is wanted, `g,r,i`.
         size: `(y, x)` for bands on several pixel grids.
         mask: value that marks masked pixels.
+        largest: size of the largest value that is taken, see `Options`; noise maps may give infinity.
         label: class of all images, whatever their folders are called.
         on_skip: called with path and reason of every file below a folder that is left out. Without it a damaged file
             raises, and files that are no images are passed over.
@@ -70,7 +72,7 @@ def read(
     Raises:
         InputError: there is nothing to read, or (without `on_skip`, or if `path` is a file) something cannot be read.
     """
-    path, options = Path(path), Options(hdu, key, layout, fill, bands, size, mask)
+    path, options = Path(path), Options(hdu, key, layout, fill, bands, size, mask, largest)
     if os.path.isfile(path / MANIFEST):
         records = (_finished(record, options) for record in Table.open(path).records())
     elif os.path.isdir(path) or is_catalogue(path):

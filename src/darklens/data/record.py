@@ -18,6 +18,8 @@ BANDS_AT_MOST = 10
 """The longest leading axis that is taken for bands; a longer one is taken for a stack of images."""
 
 MEND = "mend them, leave the file out, or put a value there with darklens import --fill 0"
+LARGEST = 1e15
+"""Pixel value beyond which sums of squares over an image may overflow in single precision."""
 MISSING_AT_MOST = 0.5
 """Share of a band's pixels that may be filled; an image that lacks more is refused."""
 
@@ -67,7 +69,7 @@ def content_hash(image: np.ndarray) -> str:
 
 
 def as_image(
-    array: np.ndarray, name: str, fill: float | str | None = None, mask: float | None = None
+    array: np.ndarray, name: str, fill: float | str | None = None, mask: float | None = None, largest: float | None = None
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Turn stored numbers into an image.
 
@@ -77,12 +79,13 @@ def as_image(
         fill: what to put where a pixel is not finite or masked: a value, `border` (the default, see `border_level`), or
             `refuse` for no such image at all.
         mask: value that marks masked pixels, where the file has one.
+        largest: size of the largest value that is taken; `LARGEST` where it is None.
 
     Returns:
         The image, float32 `(bands, y, x)`, and metadata: `dtype`, `range`, and `filled`, the number of pixels, if any was.
 
     Raises:
-        InputError: wrong rank, no pixel, no real numbers, or too many pixels to fill.
+        InputError: wrong rank, no pixel, no real numbers, values that are too large, or too many pixels to fill.
     """
     if array.ndim not in (2, 3):
         raise InputError(f"{name} has {array.ndim} axes {array.shape}: an image has 2 (y, x) or 3 (bands, y, x)")
@@ -92,11 +95,15 @@ def as_image(
         raise InputError(f"{name} holds {array.dtype} values: an image holds real numbers, so save it as float32")
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(array, dtype=np.float32)
+        missing = None if mask is None else np.float32(mask)
     metadata: dict[str, Any] = {"dtype": array.dtype.name}
     image = image.reshape(-1, *image.shape[-2:])
-    present = np.isfinite(image)
-    if mask is not None:
-        present &= image != np.float32(mask)
+    values = array.reshape(image.shape)
+    present = np.isfinite(values)  # a number that single precision does not hold is there, and too large
+    if missing is not None:
+        present &= image != missing
+    check_range(max(abs(float(end(values, where=present, initial=0))) for end in (np.max, np.min)), name, largest)
+    present &= np.isfinite(image)
     bad = image.size - int(np.count_nonzero(present))
     if bad:
         what = f"{name} has {bad} of {image.size} pixels that are not finite{'' if mask is None else ' or masked'}"
@@ -104,6 +111,24 @@ def as_image(
         metadata["filled"] = bad
     metadata["range"] = (float(image.min()), float(image.max()))
     return image, metadata
+
+
+def check_range(value: float, name: str, largest: float | None = None) -> None:
+    """Make sure that the values of an image can be squared and summed.
+
+    Args:
+        value: size of the largest.
+        name: what to call the image in an error.
+        largest: that is taken; `LARGEST` where it is None.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if value > (LARGEST if largest is None else largest):
+        raise InputError(
+            f"{name} has values up to {value:.2g}, and sums of squares hold in single precision up to {LARGEST:.0e}: "
+            "check its unit and the scale in its header, or put NaN where a pixel is missing"
+        )
 
 
 def _filled(image: np.ndarray, present: np.ndarray, what: str, fill: float | str | None) -> np.ndarray:

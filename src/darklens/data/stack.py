@@ -102,7 +102,7 @@ def images_of(
     for number, part in parts:
         label = ",".join(filter(None, (name, number)))
         where = f"{path}[{label}]" if label else str(path)
-        image, noticed = as_image(np.asarray(part), where, options.fill, options.mask)
+        image, noticed = as_image(np.asarray(part), where, options.fill, options.mask, options.largest)
         noticed |= {"layout": layout} if layout != "bands" else {}
         noticed |= dict(metadata or {})
         yield Record(f"[{label}]" if label else "", image, None, dict(truth or {}), str(path), None, noticed)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 FEWEST = 5
-"""Vectors from which on a map says something."""
+"""Vectors from which on a map, or a deviation, says something."""
 MOST = 5000
 """Vectors of a map; t-SNE of more takes minutes."""
 DIRECTIONS = 50

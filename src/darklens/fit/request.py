@@ -225,7 +225,7 @@ def _of_one_form(records: Iterator[Record], skipped: list[tuple[str, str]]) -> I
 
 def read_map(path: Path) -> np.ndarray:
     """Read a noise map or a mask; pixels that are not finite do not count."""
-    found = list(read(path, fill=0.0))
+    found = list(read(path, fill=0.0, largest=np.inf))  # a noise map may say that a pixel tells nothing
     if len(found) != 1:
         raise InputError(f"{path} holds {len(found)} images: a noise map or mask is one")
     return found[0].image[0]

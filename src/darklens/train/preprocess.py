@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from darklens.data.record import check_range
 from darklens.errors import InputError
 from darklens.fit.evidence import CHANNELS
 from darklens.models import small_structures
 from darklens.models.pinn import LENS
 from darklens.train.config import Preprocess
-
-LARGEST = 1e15
-"""Pixel value beyond which sums of squares over an image may overflow in single precision."""
 
 
 def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
@@ -44,11 +42,7 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
         raise InputError(f"{name} has {bands} and the model was trained on {shape[0]}: {remedy}")
     if bad := int((~np.isfinite(image)).sum()):
         raise InputError(f"{name} has {bad} pixels that are not finite numbers (of {image.size}): repair or mask them first")
-    if (largest := float(np.abs(image).max(initial=0))) > LARGEST:
-        raise InputError(
-            f"{name} has values up to {largest:.2g}, and sums of squares hold in single precision up to {LARGEST:.0e}: "
-            "check its unit and the scale in its header"
-        )
+    check_range(float(np.abs(image).max(initial=0)), name)
     if image.shape[1:] != tuple(shape[1:]):
         raise InputError(
             f"{name} is {image.shape[1]}x{image.shape[2]} pixels and the model was trained on {shape[1]}x{shape[2]}: "

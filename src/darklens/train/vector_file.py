@@ -83,9 +83,23 @@ def embed_path(
 
 
 def vectors_at(
-    embedder: Embedder, path: Path, *, resize: bool = False, hdu: int | str | None = None, bands: str | None = None
+    embedder: Embedder,
+    path: Path,
+    noticed: Noticed,
+    *,
+    resize: bool = False,
+    hdu: int | str | None = None,
+    bands: str | None = None,
 ) -> tuple[Vectors, list[tuple[str, str]]]:
     """Return the vectors of every image at a path, and what was skipped and why; a file of `embed_path` is read instead.
+
+    Args:
+        embedder: the network.
+        path: see `embed_path`.
+        noticed: counts what the readers notice, pixels that they fill for example.
+        resize: accept images of another size.
+        hdu: extension of FITS files.
+        bands: the bands in the model's order, `g,r,i`.
 
     Raises:
         InputError: no image fits, or the file holds vectors of other weights.
@@ -93,7 +107,7 @@ def vectors_at(
     if path.suffix == SUFFIX and path.is_file() and (found := read_vectors(path, embedder)) is not None:
         return found, []
     skipped: list[tuple[str, str]] = []
-    records = _records(embedder, path, resize, hdu, bands, skipped)
+    records = noticed.watch(_records(embedder, path, resize, hdu, bands, skipped))
     ids, sources, labels, parts = [], [], [], []
     for batch, vectors in embedder.stream(records, resize=resize, on_skip=lambda what, why: skipped.append((what, why))):
         ids += [record.id for record in batch]

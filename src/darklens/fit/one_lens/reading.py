@@ -175,8 +175,8 @@ def _kernel_of(psf: PSF, scale: float) -> np.ndarray:
     return psf.convolve(point, scale)[0].numpy()
 
 
-def _one(path: Path, hdu: int | str | None, bands: str | None = None, fill: float | str | None = None) -> Record:
-    found = list(read(path, hdu=hdu, bands=bands, fill=fill))
+def _one(path: Path, hdu: int | str | None, bands: str | None = None, **options: float) -> Record:
+    found = list(read(path, hdu=hdu, bands=bands, **options))
     if len(found) != 1 or found[0].image.shape[0] != 1:
         planes = sum(r.image.shape[0] for r in found)
         raise InputError(f"{path} holds {planes} planes: one lens is fitted in one band; choose it with --hdu or --bands")
@@ -184,7 +184,7 @@ def _one(path: Path, hdu: int | str | None, bands: str | None = None, fill: floa
 
 
 def _plane(path: Path, hdu: int | str | None = None) -> np.ndarray:
-    return _one(path, hdu, fill=np.nan).image[0].astype(np.float64)
+    return _one(path, hdu, fill=np.nan, largest=np.inf).image[0].astype(np.float64)
 
 
 def header_of(path: Path, hdu: int | str | None = None, bands: str | None = None) -> Any:
