@@ -16,6 +16,7 @@ from darklens.train.checkpoint import load_weights
 from darklens.train.predictor import resolve_device
 from darklens.train.preprocess import check
 from darklens.train.super_resolution import AT_ONCE, SuperResolution
+from darklens.units import same_unit
 
 DERIVED = ("scale", "gain", "unit", "blur")
 """What a network may be told about the pairs: those of these that its constructor takes."""
@@ -67,18 +68,24 @@ class Enhancer:
             raise InputError(f"{run.weights} does not fit the recipe of {run.path}: restore it or train again") from error
         self.model.eval()
 
-    def checked(self, image: np.ndarray, name: str, pixel_scale: float | None = None) -> np.ndarray:
+    def checked(self, image: np.ndarray, name: str, pixel_scale: float | None = None, unit: str | None = None) -> np.ndarray:
         """Return an image `(bands, h, w)` float32, if it is like those of the training.
 
         Args:
             image: `(bands, h, w)` or `(h, w)`.
             name: what to call it in an error.
             pixel_scale: arcsec a pixel, where it is known.
+            unit: of the pixels, where it is known.
 
         Raises:
-            InputError: another number of bands, size, range or pixel scale, or values that are not finite.
+            InputError: another number of bands, size, unit, range or pixel scale, or values that are not finite.
         """
-        image = check(image, self.shape, name)
+        image = check(image, self.shape, name, resizable=False)
+        if not same_unit(unit, own := self.described["flux_unit"]):
+            raise InputError(
+                f"{name} is in {unit} and the run was trained on {own}: bring it into that unit (BUNIT in its header), or train on "
+                "pairs of yours"
+            )
         if pixel_scale is not None and abs(pixel_scale / self.pixel_scale - 1) > SAME_SCALE:
             raise InputError(
                 f'{name} has pixels of {pixel_scale:.4g}" and the run was trained on {self.pixel_scale:.4g}": '
@@ -97,7 +104,7 @@ class Enhancer:
         bands, found = self.shape[0], []
         with torch.inference_mode():
             for start in range(0, len(images), AT_ONCE):
-                low = torch.from_numpy(np.ascontiguousarray(images[start : start + AT_ONCE])).to(self.device)
+                low = torch.from_numpy(np.array(images[start : start + AT_ONCE])).to(self.device)
                 found.append(
                     [part if part is None else part.cpu().numpy() for part in SuperResolution.split(self.model(low), bands)]
                 )
