@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -110,4 +112,6 @@ def test_an_extension_inherits_from_the_first_header(tmp_path):
 def test_a_file_of_another_name_is_known_by_its_first_bytes(tmp_path, coarse):
     coarse.rename(tmp_path / "coarse")
     write_enhanced(tmp_path / "o.fits", np.zeros((1, 20, 16)), None, source=tmp_path / "coarse", scale=2)
+    write_enhanced(tmp_path / "o.fits.gz", np.zeros((1, 20, 16)), None, source=tmp_path / "coarse", scale=2)
+    assert gzip.decompress((tmp_path / "o.fits.gz").read_bytes()) == (tmp_path / "o.fits").read_bytes()
     assert fits.getheader(tmp_path / "o.fits")["OBJECT"] == "a lens"

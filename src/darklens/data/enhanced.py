@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import math
 import re
@@ -103,7 +104,8 @@ def write_enhanced(
         hdus.append(fits.ImageHDU(_plane(sigma), header, name="SIGMA"))
     content = io.BytesIO()
     fits.HDUList(hdus).writeto(content, output_verify="silentfix")
-    write_atomic(out, content.getvalue())
+    packed = out.name.lower().endswith(".gz")
+    write_atomic(out, gzip.compress(content.getvalue(), mtime=0) if packed else content.getvalue())
 
 
 def finer(header: Any, scale: int, axes: int = 2) -> Any:
