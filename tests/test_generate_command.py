@@ -98,12 +98,20 @@ def test_images_depend_on_seed_and_number_alone(run, tmp_path):
     assert not np.allclose(few, other, atol=1e-3)
 
 
+def test_noise_on_the_way_belongs_to_an_image_too(run, tmp_path):
+    many = darklens.generate(run, 4, out=tmp_path / "A", sampler="ancestral", steps=4).images()
+    few = darklens.generate(run, 2, out=tmp_path / "B", sampler="ancestral", steps=4).images()
+    assert np.allclose(many[:2], few, atol=1e-5)
+
+
 def test_a_table_that_was_cut_short_is_continued(run, tmp_path):
     whole = darklens.generate(run, 3, out=tmp_path / "T", steps=1)
     again = darklens.generate(run, 3, out=tmp_path / "T", steps=1)
     assert np.array_equal(whole.images(), again.images())
     with pytest.raises(InputError, match="--force"):
         darklens.generate(run, 4, out=tmp_path / "T", steps=1)
+    with pytest.raises(InputError, match=r"with another generator\.steps \(1 there, 2 here\)"):
+        darklens.generate(run, 3, out=tmp_path / "T", steps=2)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +123,15 @@ def test_a_table_that_was_cut_short_is_continued(run, tmp_path):
         (["--steps", "0"], "0 steps make no image"),
         (["--sampler", "euler"], "unknown sampler 'euler'"),
         (["--guidance", "-1"], "guidance -1 is negative"),
+        (["--guidance", "nan"], "guidance nan is not between 0 and 20"),
+        (["--guidance", "1e9"], "guidance 1e+09 is not between 0 and 20"),
+        (["--steps", "100000"], "100000 steps are more than 4000"),
+        (["--set", "theta_E=1.2", "--set", "theta_E=1.3"], "theta_E is asked for twice, 1.2 and 1.3: give it once"),
     ],
 )
 def test_wishes_that_cannot_be_met(command, run, tmp_path, wish, says):
     assert says in command("generate", run.path, "--n", "2", "--out", tmp_path / "T", *wish, code=2).stderr
+    assert not (tmp_path / "T").exists()
 
 
 def test_other_runs_make_no_images(command, tmp_path):
@@ -127,7 +140,9 @@ def test_other_runs_make_no_images(command, tmp_path):
 
 def test_walk_draws_the_way(command, run, tmp_path):
     told = ("--set", "class=no_sub", "--set", "theta_E=0.9", "--to", "theta_E=1.4")
-    content = json.loads(command("walk", run.path, "--out", tmp_path / "w.gif", "--frames", "5", *told, "--json").stdout)
+    content = json.loads(
+        command("walk", run.path, "--out", tmp_path / "w.gif", "--frames", "5", "--steps", "2", *told, "--json").stdout
+    )
     on_the_way = [float(caption.split()[-1]) for caption in content["captions"]]
     assert on_the_way == pytest.approx([0.9, 1.025, 1.15, 1.275, 1.4], abs=6e-3)
     with Image.open(tmp_path / "w.gif") as picture:

@@ -7,6 +7,8 @@ the flux of the pixel's area. Deflections are reduced. Ellipticity is `e = (1-q)
 
 from __future__ import annotations
 
+import re
+
 FWHM_PER_SIGMA = 2.3548200450309493
 """Full width at half maximum of a Gaussian of unit standard deviation, `2 sqrt(2 ln 2)`."""
 
@@ -59,3 +61,18 @@ UNITS: dict[str, str] = {
     "n_cosmic_ray_pixels": "",
 }
 """Unit of every truth column that a darklens population writes; the empty string is dimensionless."""
+
+_ELECTRON_RATE = re.compile(r"(e-?|electrons?)(/|[.*]|per)?s(ec|econd)?s?((\^|\*\*)?\(?-1\)?)?")
+_UNSAID = ("", "unknown", "none", "n/a", "arbitrary", "arb")
+
+
+def same_unit(one: str | None, other: str | None) -> bool:
+    """Say whether two units of a pixel are the same, or one of them is not told.
+
+    Args:
+        one: as written in a header or a manifest: `e-/s`, `ELECTRONS/S`, `electron s-1`, `MJy/sr`, ...
+        other: likewise.
+    """
+    keys = ["".join((unit or "").lower().split()) for unit in (one, other)]
+    first, second = ("e-/s" if _ELECTRON_RATE.fullmatch(key) else key for key in keys)
+    return first == second or first in _UNSAID or second in _UNSAID

@@ -109,6 +109,12 @@ def test_pixel_scale_comes_from_the_header(save):
         ({"CTYPE1": "RA---TAN", "CDELT1": -2.5e-5, "CDELT2": 2.5e-5}, 0.09),
         (rotated, 0.18),
         ({"CDELT1": 0.05, "CDELT2": 0.05}, None),
+        ({"CTYPE1": "RA---TAN", "PC1_1": -3e-5, "PC1_2": 4e-5, "PC2_1": 4e-5, "PC2_2": 3e-5, "CDELT1": 1.0, "CDELT2": 1.0}, 0.18),
+        ({"CTYPE1": "RA---TAN", "CD1_2": 5e-5, "CD2_1": 5e-5}, 0.18),
+        ({"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CDELT1": 5e-5, "CDELT2": -5e-5}, 0.18),
+        ({"CTYPE1": "RA---TAN", "CDELT1": "?", "CDELT2": 1.0, "PIXSCALE": 0.2}, 0.2),
+        ({"PIXSCALE": "0.2"}, 0.2),
+        ({"PIXSCALE": "about 0.2"}, None),
     ]:
         hdu = fits.PrimaryHDU(np.ones((4, 4)))
         hdu.header.update(cards)

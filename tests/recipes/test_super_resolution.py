@@ -96,7 +96,10 @@ def test_an_image_is_enhanced_with_its_coordinates_and_sigma(run, tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda a: a[:, :-2], "is 64x62 pixels and the model was trained on 64x64"),
+        (
+            lambda a: a[:, :-2],
+            "is 64x62 pixels and the model was trained on 64x64: cut it to that size, or train on pairs of that size",
+        ),
         (lambda a: a * 1e4, "above its median, and the images of the training"),
         (lambda a: np.where(a == a.max(), np.nan, a), "not finite"),
     ],
@@ -109,6 +112,9 @@ def test_images_of_another_kind_are_refused(run, tmp_path, change, sentence):
     fits.PrimaryHDU(low, fits.Header({"PIXSCALE": 0.2})).writeto(tmp_path / "scale.fits")
     with pytest.raises(InputError, match=r'has pixels of 0\.2" and the run was trained on 0\.08"'):
         darklens.enhance(run, tmp_path / "scale.fits", tmp_path / "o.fits", device="cpu")
+    fits.PrimaryHDU(low, fits.Header({"BUNIT": "MJy/sr"})).writeto(tmp_path / "unit.fits")
+    with pytest.raises(InputError, match=r"is in MJy/sr and the run was trained on e-/s: bring it into that unit"):
+        darklens.enhance(run, tmp_path / "unit.fits", tmp_path / "o.fits", device="cpu")
 
 
 def test_other_pairs_are_evaluated_on(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,17 @@ def enhance(
     from darklens.train.enhancer import Enhancer
 
     enhancer = Enhancer(run if isinstance(run, Run) else Run.open(run), device)
-    records = list(read(image, hdu=hdu, bands=bands, fill="refuse"))
-    if len(records) != 1:
-        raise InputError(f"{image} holds {len(records)} images and enhance takes one: give the file of one image")
+    records = list(islice(read(image, hdu=hdu, bands=bands, fill="refuse"), 2))
+    if len(records) > 1:
+        raise InputError(f"{image} holds more than one image and enhance takes one: give the file of one image")
     about, scale = records[0].metadata, enhancer.scale
-    pixels = enhancer.checked(records[0].image, str(image), about.get("pixel_scale"))
+    pixels = enhancer.checked(records[0].image, str(image), about.get("pixel_scale"), about.get("bunit"))
     sharper, sigma = enhancer(pixels[None])
     fine = (about.get("pixel_scale") or enhancer.pixel_scale) / scale
     notes = (f"darklens enhance: {enhancer.described['name']}, {scale}x, from {Path(image).name}", f"run {enhancer.run.name}")
+    source = Path(records[0].source or image)
     write_enhanced(
-        Path(out), sharper[0], None if sigma is None else sigma[0], source=Path(image), scale=scale, hdu=about.get("hdu"),
+        Path(out), sharper[0], None if sigma is None else sigma[0], source=source, scale=scale, hdu=about.get("hdu"),
         pixel_scale=fine, unit=enhancer.described["flux_unit"], notes=notes, force=force,
     )  # fmt: skip
     return {

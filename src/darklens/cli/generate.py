@@ -14,6 +14,9 @@ Asked = Annotated[
     list[str] | None, typer.Option("--set", help="NAME=VALUE that the images shall have: theta_E=1.2, class=cdm; repeatable.")
 ]
 Trained = Annotated[Path, typer.Argument(help="Run folder of a generator: lens-diffusion, lens-flow or ddpm.")]
+Sampler = Annotated[str | None, typer.Option(help="dpm-solver++, ddim or ancestral; the run's by default.")]
+Steps = Annotated[int | None, typer.Option(help="Evaluations of the network for an image; the run's by default.")]
+Guidance = Annotated[float | None, typer.Option(help="1 does what was asked; more insists, for twice the time.")]
 
 
 @app.command()
@@ -23,9 +26,9 @@ def generate(
     out: Annotated[Path, typer.Option(help="Folder of the table.")],
     set_: Asked = None,
     seed: Annotated[int, typer.Option(min=0, help="Image i is a function of the seed and i.")] = 0,
-    sampler: Annotated[str | None, typer.Option(help="dpm-solver++, ddim or ancestral; the run's by default.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Evaluations of the network for an image; the run's by default.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="1 does what was asked; more insists, for twice the time.")] = None,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     device: Device = "auto",
     force: Force = False,
     as_json: Json = False,
@@ -54,6 +57,9 @@ def walk(
         typer.Option(help="NAME=VALUE of the last image where it differs from --set; without it, the noise changes."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of noise and conditions.")] = 0,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     device: Device = "auto",
     force: Force = False,
     as_json: Json = False,
@@ -61,7 +67,11 @@ def walk(
     """Draw the way from one generated image to another, as an animation and as a strip."""
     from darklens import api, console
 
-    content = api.walk(run, out=out, frames=frames, set=set_ or [], to=to or [], seed=seed, device=device, force=force)
+    with console.progress_bar() as progress:
+        content = api.walk(
+            run, out=out, frames=frames, set=set_ or [], to=to or [], seed=seed, sampler=sampler, steps=steps, guidance=guidance,
+            device=device, force=force, progress=progress,
+        )  # fmt: skip
     if as_json:
         return console.show_json(content)
     console.say(f"{content['frames']} images: {content['animation']}, the strip {content['strip']}")

@@ -210,13 +210,31 @@ def _metadata(hdus: list[Any]) -> dict[str, Any]:
 
 
 def _pixel_scale(header: Any) -> float | None:
-    """Return arcsec a pixel: the root of the pixel's solid angle if the header's axes are celestial, else what PIXSCALE says."""
-    if not str(header.get("CTYPE1", "")).startswith(("RA", "GLON", "ELON")):
-        scale = header.get("PIXSCALE")
-        return float(scale) if isinstance(scale, int | float) and 0 < scale < math.inf else None
-    if "CD1_1" in header:
-        cd = [header.get(key, 0.0) for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
-        area = abs(cd[0] * cd[3] - cd[1] * cd[2])
+    """Return arcsec a pixel: the root of the pixel's solid angle if the header's axes are celestial, else what PIXSCALE says.
+
+    The matrix is CD, or PC with a step for each axis (Greisen & Calabretta 2002, sect. 2.1.2); a PC matrix may hold the scale
+    itself, beside steps of 1.
+    """
+    if not str(header.get("CTYPE1", "")).startswith(("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT")):
+        return _positive(header.get("PIXSCALE"))
+    corners = ("1_1", "1_2", "2_1", "2_2")
+    if any("CD" + corner in header for corner in corners):
+        matrix, steps = [header.get("CD" + corner, 0.0) for corner in corners], (1.0, 1.0)
     else:
-        area = abs(header.get("CDELT1", 0.0) * header.get("CDELT2", 0.0))
-    return round(3600 * math.sqrt(area), 6) or None
+        matrix = [header.get("PC" + corner, unit) for corner, unit in zip(corners, (1.0, 0.0, 0.0, 1.0), strict=True)]
+        steps = (header.get("CDELT1", 0.0), header.get("CDELT2", 0.0))
+    try:
+        a, b, c, d = map(float, matrix)
+        area = abs((a * d - b * c) * float(steps[0]) * float(steps[1]))
+    except (TypeError, ValueError):
+        return _positive(header.get("PIXSCALE"))
+    return _positive(round(3600 * math.sqrt(area), 6))
+
+
+def _positive(value: Any) -> float | None:
+    """Return a card's value as a number, also where it was written as text; None if it is none above zero."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if 0 < found < math.inf else None

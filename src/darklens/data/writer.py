@@ -322,10 +322,19 @@ def same_table(old: Mapping[str, Any], new: Mapping[str, Any], path: str | Path)
         if key == "rows" and here is None and old["complete"]:
             continue  # the number was not known before and was entered at the end
         if there != here:
+            key, there, here = _where(key, there, here)
             raise InputError(
                 f"{path} holds a table with another {key} ({_short(there)} there, {_short(here)} here): "
                 "choose another folder or give --force"
             )
+
+
+def _where(key: str, there: object, here: object) -> tuple[str, object, object]:
+    """Return what differs: of two sections the first entry that does, by its name."""
+    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
+        return key, there, here
+    name = next(name for name in (*here, *there) if there.get(name) != here.get(name))
+    return _where(f"{key}.{name}", there.get(name), here.get(name))
 
 
 def _created_by() -> str:

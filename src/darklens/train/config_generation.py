@@ -8,6 +8,9 @@ from pydantic import Field
 
 from darklens.train.config import Strict
 
+MOST_STEPS = 4000
+MOST_GUIDANCE = 20.0
+
 
 class GenerationConfig(Strict):
     """How images become noise, how they come out of it, and how much of that is looked at in the end."""
@@ -26,9 +29,9 @@ class GenerationConfig(Strict):
     dropout: float = Field(0.1, ge=0, le=1)
     """Fraction of the training images of which nothing is told, and of which any one thing is not; guidance needs the first."""
     sampler: Literal["dpm-solver++", "ddim", "ancestral"] = "dpm-solver++"
-    steps: int = Field(25, ge=1, le=4000)
+    steps: int = Field(25, ge=1, le=MOST_STEPS)
     """Evaluations of the network for an image."""
-    guidance: float = Field(1.0, ge=0, le=20)
+    guidance: float = Field(1.0, ge=0, le=MOST_GUIDANCE)
     """How much more than told: 1 does what it is told, and costs half of any other number."""
     judged: int = Field(300, ge=8, le=100_000)
     """Images that are generated and measured at the end, beside as many real ones."""

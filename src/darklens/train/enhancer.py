@@ -17,6 +17,7 @@ from darklens.train.predictor import resolve_device
 from darklens.train.preprocess import check
 from darklens.train.smooth_pairs import SmoothPairs
 from darklens.train.super_resolution import AT_ONCE, SuperResolution
+from darklens.units import same_unit
 
 DERIVED = ("scale", "gain", "unit", "blur", "smooth_lens")
 """What a network may be told about the pairs: those of these that its constructor takes."""
@@ -71,30 +72,36 @@ class Enhancer:
             raise InputError(f"{run.weights} does not fit the recipe of {run.path}: restore it or train again") from error
         self.model.eval()
 
-    def checked(self, image: np.ndarray, name: str, pixel_scale: float | None = None) -> np.ndarray:
+    def checked(self, image: np.ndarray, name: str, pixel_scale: float | None = None, unit: str | None = None) -> np.ndarray:
         """Return an image `(bands, h, w)` float32, if it is like those of the training.
 
         Args:
             image: `(bands, h, w)` or `(h, w)`.
             name: what to call it in an error.
             pixel_scale: arcsec a pixel, where it is known.
+            unit: of the pixels, where it is known.
 
         Raises:
-            InputError: another number of bands, size, range or pixel scale, or values that are not finite.
+            InputError: another number of bands, size, unit, range or pixel scale, or values that are not finite.
         """
-        image = check(image, self.shape, name)
+        image = check(image, self.shape, name, resizable=False)
+        if not same_unit(unit, own := self.described["flux_unit"]):
+            raise InputError(
+                f"{name} is in {unit} and the run was trained on {own}: bring it into that unit (BUNIT in its header), or train on "
+                "pairs of yours"
+            )
         if pixel_scale is not None and abs(pixel_scale / self.pixel_scale - 1) > SAME_SCALE:
             raise InputError(
                 f'{name} has pixels of {pixel_scale:.4g}" and the run was trained on {self.pixel_scale:.4g}": '
                 "give images of that scale, or train on pairs of yours"
             )
-        self._check_smooth(image, name)
         peak, (low, high) = float(image.max() - np.median(image)), self.pairs["peaks"]
         if not low / BEYOND <= peak <= high * BEYOND:
             raise InputError(
                 f"{name} rises {peak:.4g} above its median, and the images of the training {low:.4g} to {high:.4g} "
                 f"{self.described['flux_unit'] or ''}: bring it into their unit, or train on pairs of yours"
             )
+        self._check_smooth(image, name)
         return image
 
     def _check_smooth(self, image: np.ndarray, name: str) -> None:
@@ -118,7 +125,7 @@ class Enhancer:
         if self.smooth is not None:
             smooth, below = self.smooth.render(self.smooth.fit(images).parameters, images.shape[-2:], self.device)
             seen = np.concatenate([images, smooth], axis=1)
-        output = self.model(torch.from_numpy(np.ascontiguousarray(seen)).to(self.device))
+        output = self.model(torch.from_numpy(np.array(seen)).to(self.device))
         image, sigma = SuperResolution.split(output, self.shape[0])
         return image.cpu().numpy() + below, None if sigma is None else sigma.cpu().numpy()
 

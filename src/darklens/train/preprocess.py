@@ -18,13 +18,14 @@ from darklens.models.pinn import LENS
 from darklens.train.config import Preprocess
 
 
-def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
+def check(image: np.ndarray, shape: tuple[int, int, int], name: str, *, resizable: bool = True) -> np.ndarray:
     """Make sure that an image is like those that a model was trained on.
 
     Args:
         image: `(bands, H, W)` or `(H, W)`.
         shape: `(bands, H, W)` of the model's training images.
         name: what to call the image in an error.
+        resizable: whether whoever asks can have images resampled.
 
     Returns:
         `(bands, H, W)` float32.
@@ -44,9 +45,10 @@ def check(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarr
         raise InputError(f"{name} has {bad} pixels that are not finite numbers (of {image.size}): repair or mask them first")
     check_range(float(np.abs(image).max(initial=0)), name)
     if image.shape[1:] != tuple(shape[1:]):
+        remedy = "accept resampling with --resize" if resizable else "train on pairs of that size"
         raise InputError(
             f"{name} is {image.shape[1]}x{image.shape[2]} pixels and the model was trained on {shape[1]}x{shape[2]}: "
-            "cut it to that size, or accept resampling with --resize"
+            f"cut it to that size, or {remedy}"
         )
     return image
 

@@ -53,7 +53,12 @@ def test_the_second_order_needs_fewer_steps(kind):
 def test_the_ancestral_sampler_draws_from_the_distribution(kind):
     process = Process(kind)
     found = sample(
-        exact(process), process, noise_of(300), sampler="ancestral", steps=200, generator=torch.Generator().manual_seed(1)
+        exact(process),
+        process,
+        noise_of(300),
+        sampler="ancestral",
+        steps=200,
+        generators=[torch.Generator().manual_seed(i) for i in range(300)],
     )
     assert float(found.mean()) == pytest.approx(MEAN, abs=4 * STD / found.numel() ** 0.5 + 0.02)
     assert float(found.std()) == pytest.approx(STD, rel=0.05)

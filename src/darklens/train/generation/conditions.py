@@ -96,13 +96,15 @@ class Conditions:
         """Read what a user asks for, `theta_E=1.2` or `class=cdm`.
 
         Raises:
-            InputError: not NAME=VALUE, a name that the run does not know, or a value outside what it has seen.
+            InputError: not NAME=VALUE, a name twice or one that the run does not know, or a value outside what it has seen.
         """
         found: dict[str, Any] = {}
         for setting in settings:
             name, sign, value = (part.strip() for part in setting.partition("="))
             if not sign:
                 raise InputError(f"--set {setting!r} is not NAME=VALUE: write for example --set {self._example()}")
+            if name in found:
+                raise InputError(f"{name} is asked for twice, {found[name]} and {value}: give it once")
             found[name] = self.checked(name, value)
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,12 +17,12 @@ from darklens.models import build
 from darklens.runs import TOLD, Run
 from darklens.train.checkpoint import load_weights, save_weights
 from darklens.train.config import Preprocess
-from darklens.train.config_generation import GenerationConfig
+from darklens.train.config_generation import MOST_GUIDANCE, GenerationConfig
 from darklens.train.generation.conditions import CLASS, Conditions
 from darklens.train.generation.image_set import ConditionedImages
 from darklens.train.generation.intensity import Intensity
 from darklens.train.generation.process import Process
-from darklens.train.generation.samplers import guided, sample, slerp
+from darklens.train.generation.samplers import check_sampler, guided, sample, slerp
 from darklens.train.generation.smooth_lenses import Backdrop, SmoothLenses
 from darklens.train.predictor import resolve_device
 from darklens.train.preprocess import network_shape
@@ -138,7 +138,8 @@ class Generator:
         told = rows[[seed_at(seed, i, 9) % len(rows) for i in range(first, first + count)]]
         scores = None if self.lenses is None else self.lenses.draw(told, seed, first)
         noise = self.noise(count, seed, first)
-        images = self.images(told, noise, seed=seed_at(seed, first), scores=scores, progress=progress, **how)
+        numbers = range(first, first + count)
+        images = self.images(told, noise, seed=seed, numbers=numbers, scores=scores, progress=progress, **how)
         return Generated(images, told, *self.named(told))
 
     def noise(self, count: int, seed: int, first: int = 0) -> Tensor:
@@ -152,6 +153,7 @@ class Generator:
         noise: Tensor,
         *,
         seed: int = 0,
+        numbers: Sequence[int] | None = None,
         scores: np.ndarray | None = None,
         sampler: str | None = None,
         steps: int | None = None,
@@ -160,12 +162,11 @@ class Generator:
     ) -> np.ndarray:
         """Return images `(n, bands, h, w)` float32 in physical units that begin as this noise and are told this.
 
-        A run with smooth lenses draws one for each from the seed, or takes those with these normal scores.
+        A run with smooth lenses draws one for each from the seed, or takes those with these normal scores. Noise that a sampler
+        adds on the way is a function of the seed and of the image's number, 0, 1, ... if none are given.
         """
-        settings = self.settings
-        weight = settings.guidance if guidance is None else guidance
-        if weight < 0:
-            raise InputError(f"guidance {weight:g} is negative: give 1 for what was asked, and more to ask with emphasis")
+        how = self.sampling(sampler, steps, guidance)
+        numbers = range(len(noise)) if numbers is None else numbers
         smallest = min(0.02, max(0.001, SHARE_OF_NOISE * self.intensity.noise))
         smooth = self._smooth(told, seed, scores)
         made = []
@@ -174,18 +175,35 @@ class Generator:
             telling = torch.from_numpy(told[first : first + BATCH]).to(self.device)
             behind = smooth[first : first + BATCH].to(self.device)
             found = sample(
-                guided(self._seeing(behind), telling, weight if self.conditions.size else 1.0),
+                guided(self._seeing(behind), telling, how["guidance"] if self.conditions.size else 1.0),
                 self.process,
                 part,
-                sampler=sampler or settings.sampler,
-                steps=settings.steps if steps is None else steps,
+                sampler=how["sampler"],
+                steps=how["steps"],
                 smallest=smallest,
-                generator=torch.Generator().manual_seed(seed_at(seed, first, 8)),
+                generators=[torch.Generator().manual_seed(seed_at(seed, i, 8)) for i in numbers[first : first + BATCH]],
                 progress=partial(_advance, progress, first, len(part), len(noise)),
             )
             found = self.intensity.inverse(found)
             made.append((found if self.backdrop is None else self.backdrop.image(found, behind)).cpu().numpy())
         return np.concatenate(made)
+
+    def sampling(self, sampler: str | None = None, steps: int | None = None, guidance: float | None = None) -> dict[str, Any]:
+        """Return `sampler`, `steps` and `guidance` of new images: the run's where nothing else is asked for.
+
+        Raises:
+            InputError: an unknown sampler, or a number out of range.
+        """
+        own = self.settings
+        weight = own.guidance if guidance is None else guidance
+        if not 0 <= weight <= MOST_GUIDANCE:
+            what = "negative" if weight < 0 else f"not between 0 and {MOST_GUIDANCE:g}"
+            raise InputError(f"guidance {weight:g} is {what}: give 1 for what was asked, and more to ask with emphasis")
+        if guidance not in (None, 1) and not self.conditions.size:
+            raise InputError(f"guidance {weight:g} has nothing to insist on, this run was trained without conditions: leave it out")
+        found = {"sampler": sampler or own.sampler, "steps": own.steps if steps is None else steps, "guidance": weight}
+        check_sampler(found["sampler"], found["steps"])
+        return found
 
     def _smooth(self, told: np.ndarray, seed: int, scores: np.ndarray | None) -> Tensor:
         """Return the smooth lenses `(n, 1, h, w)` that images are made around, without a plane if there are none."""
@@ -203,7 +221,7 @@ class Generator:
             torch.cat([mixed, seen.repeat(len(mixed) // len(seen), 1, 1, 1)], dim=1), time, told
         )
 
-    def walk(self, frames: int, start: Mapping[str, Any], end: Mapping[str, Any], seed: int = 0) -> Generated:
+    def walk(self, frames: int, start: Mapping[str, Any], end: Mapping[str, Any], seed: int = 0, **how: Any) -> Generated:
         """Return images on the way from one to another.
 
         Args:
@@ -211,7 +229,8 @@ class Generator:
             start: "class" or a column -> value of the first image; what is not said is as it is in a training image.
             end: column -> value of the last. Where the two differ, only what is told changes; where they do not, the noise goes on
                 the great circle from that of image 0 to that of image 1, as published, and the smooth lens straight to the other.
-            seed: of noise and conditions.
+            seed: of noise and conditions; what `ancestral` adds is the same for all images.
+            **how: `sampler`, `steps`, `guidance` in place of the run's, and `progress`.
 
         Raises:
             InputError: fewer than 2 frames, or a wish that the run cannot meet.
@@ -232,7 +251,8 @@ class Generator:
         if self.lenses is not None:
             a, b = self.lenses.draw(told[[0, 0]], seed)
             scores = a + share[:, None] * (b - a) if same else np.repeat(a[None], frames, axis=0)
-        return Generated(self.images(told, noise, seed=seed, scores=scores), told, *self.named(told))
+        images = self.images(told, noise, seed=seed, numbers=[0] * frames, scores=scores, **how)
+        return Generated(images, told, *self.named(told))
 
     def named(self, told: np.ndarray) -> tuple[list[str | None], dict[str, np.ndarray]]:
         """Return class names and numbers that vectors `(n, c)` tell."""

@@ -10,12 +10,13 @@ at the ends, where it is infinite.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from darklens.errors import InputError, unknown
+from darklens.train.config_generation import MOST_STEPS
 from darklens.train.generation.process import Network, Process
 
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
@@ -31,7 +32,7 @@ def sample(
     sampler: str = "dpm-solver++",
     steps: int = 25,
     smallest: float = 0.01,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] = (),
     progress: Progress = lambda done, total: None,
 ) -> Tensor:
     """Return images of the shape of the noise `(B, bands, H, W)` that they begin as.
@@ -43,18 +44,15 @@ def sample(
         sampler: one of `SAMPLERS`.
         steps: evaluations of the network for each image.
         smallest: noise over image at the last of them.
-        generator: source of the noise that `ancestral` adds.
+        generators: of each image, sources of the noise that `ancestral` adds.
         progress: called with (done, total) steps.
 
     Raises:
         InputError: unknown sampler, or no steps.
     """
-    if sampler not in SAMPLERS:
-        raise unknown("sampler", sampler, SAMPLERS)
-    if steps < 1:
-        raise InputError(f"{steps} steps make no image: give at least 1")
+    check_sampler(sampler, steps)
     grid = times(process, sampler, steps, smallest)
-    step = {"dpm-solver++": _SecondOrder(), "ddim": _ddim}.get(sampler) or _Ancestral(generator)
+    step = {"dpm-solver++": _SecondOrder(), "ddim": _ddim}.get(sampler) or _Ancestral(generators)
     mixed = noise
     for i, (now, then) in enumerate(zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True)):
         time = torch.full((len(noise),), now, device=noise.device, dtype=noise.dtype)
@@ -63,6 +61,20 @@ def sample(
         mixed = step(mixed, image, left, *levels)
         progress(i + 1, steps)
     return mixed
+
+
+def check_sampler(sampler: str, steps: int) -> None:
+    """Make sure that there is such a sampler, and such a number of steps.
+
+    Raises:
+        InputError: there is not.
+    """
+    if sampler not in SAMPLERS:
+        raise unknown("sampler", sampler, SAMPLERS)
+    if steps < 1:
+        raise InputError(f"{steps} steps make no image: give at least 1")
+    if steps > MOST_STEPS:
+        raise InputError(f"{steps} steps are more than {MOST_STEPS}, beyond which nothing is gained: give fewer")
 
 
 def times(process: Process, sampler: str, steps: int, smallest: float) -> Tensor:
@@ -98,8 +110,8 @@ class _SecondOrder:
 class _Ancestral:
     """A step back of the chain that made the noise, with the variance that it has once the image is known."""
 
-    def __init__(self, generator: torch.Generator | None) -> None:
-        self.generator = generator
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        self.generators = generators
 
     def __call__(
         self, mixed: Tensor, image: Tensor, left: Tensor, alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float
@@ -109,7 +121,8 @@ class _Ancestral:
         mean = kept * sigma_s**2 / sigma_t**2 * mixed + alpha_s * added / sigma_t**2 * image
         if sigma_s == 0:
             return mean
-        fresh = torch.randn(mixed.shape, generator=self.generator, dtype=mixed.dtype).to(mixed.device)
+        own = (torch.randn(mixed.shape[1:], generator=generator, dtype=mixed.dtype) for generator in self.generators)
+        fresh = torch.stack(list(own)).to(mixed.device)
         return mean + (added / sigma_t**2) ** 0.5 * sigma_s * fresh
 
 
