@@ -103,6 +103,16 @@ def test_losses_are_what_they_are_called(loss):
     assert float(task.losses(Answer(answer), low, target)[0]) == pytest.approx(expected, rel=1e-5)
 
 
+def test_beta_weighs_pixels_by_their_sigma():
+    low, target = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 8, 8)
+    answer = torch.cat([torch.full_like(target, 6.0), torch.full_like(target, float(np.log(4.0)))], 1)  # in units of 2: 3 and 2
+    plain, weighed = (
+        SuperResolution(SuperResolutionConfig(loss="nll", unit="images", beta=beta), 2, 0.25, 8.0) for beta in (0.0, 0.5)
+    )
+    losses = [float(task.losses(Answer(answer), low, target)[0]) for task in (plain, weighed)]
+    assert losses[1] == pytest.approx(2 * losses[0])
+
+
 def test_fourier_amplitudes_do_not_feel_a_shift_and_pixels_do():
     low, target = torch.zeros(1, 1, 8, 8), torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     task = SuperResolution(SuperResolutionConfig(unit="images", fourier=1.0), 2, 1.0, 1.0)

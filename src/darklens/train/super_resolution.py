@@ -87,17 +87,17 @@ class SuperResolution:
     def losses(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss, and the weighted Fourier term or 0."""
         image, sigma, targets, unit = self._answer(model, inputs, targets)
-        loss = self._per_image(image, sigma, targets, unit).mean()
+        loss = self._per_image(image, sigma, targets, unit, self.settings.beta).mean()
         if not self.settings.fourier:
             return loss, torch.zeros_like(loss)
         amplitudes = (torch.fft.rfft2(x.float() / unit, norm="ortho").abs() for x in (image, targets))
         return loss, self.settings.fourier * (next(amplitudes) - next(amplitudes)).abs().mean()
 
-    def _per_image(self, image: Tensor, sigma: Tensor | None, targets: Tensor, unit: Tensor) -> Tensor:
+    def _per_image(self, image: Tensor, sigma: Tensor | None, targets: Tensor, unit: Tensor, beta: float = 0.0) -> Tensor:
         error = (image - targets) / unit
         if self.settings.loss == "nll":
             scaled = sigma / unit
-            error = 0.5 * (error / scaled) ** 2 + scaled.log()
+            error = (0.5 * (error / scaled) ** 2 + scaled.log()) * scaled.detach() ** (2 * beta)
         elif self.settings.loss == "charbonnier":
             error = (error**2 + SMOOTH**2).sqrt()
         else:
