@@ -18,8 +18,8 @@ class SuperResolutionConfig(Strict):
     """Mean absolute error; its smooth form, sqrt(e^2 + 0.001^2); or the Gaussian negative log-likelihood of networks that answer
     a sigma as well."""
     beta: float = Field(0.0, ge=0, le=1)
-    """While training with nll, pixels count as sigma^(2 beta): with 0, where a network does badly it soon learns a large sigma and no
-    more; with 1, images are learned as by squared errors (Seitzer et al. 2022, arXiv:2203.09168)."""
+    """While training with nll, pixels count as sigma^(2 beta): with 0, where a network does badly it soon learns a large sigma and
+    no more; with 1, images are learned as by squared errors (Seitzer et al. 2022, arXiv:2203.09168)."""
     unit: Literal["noise", "images"] = "noise"
     """What errors are measured in: the noise of each coarse image, or one number for all images, their typical bright value."""
     fourier: float = Field(0.0, ge=0, le=10)
