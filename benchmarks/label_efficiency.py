@@ -6,8 +6,8 @@
 Every way to use labels is given the same labelled images (drawn per class, smaller sets in larger ones, one draw a seed), no
 validation images (nobody with ten labels has a thousand more to choose the best epoch by), and the same test images: a linear
 layer on the frozen vectors, a vote of the nearest neighbours, the tuned encoder, and one whose tuning begins with that linear
-layer (Kumar et al. 2022, arXiv:2202.10054); beside them the same encoder from random weights, frozen and tuned both ways, arcnet
-from random weights, and, where a folder with its weights is given, a network that saw ImageNet.
+layer (Kumar et al. 2022, arXiv:2202.10054); beside them the same encoder from random weights, frozen and tuned, arcnet from
+random weights, and, where a folder with its weights is given, a network that saw ImageNet.
 
 What is finished is kept in runs/label-efficiency and not done again. Intervals are those of the mean over seeds, by a bootstrap
 over seeds and test images at once; differences to random weights are paired, the same labels and the same test images.
@@ -56,6 +56,8 @@ PASSES, BATCH = 4, 32
 RESAMPLES = 2_000
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b6b6b")
 STYLES = {"tuned": "-", "probe+tuned": "-.", "probe": "--", "neighbours": ":"}
+FLOOR = {"tuned": "tuned", "probe+tuned": "tuned", "probe": "probe", "neighbours": "probe"}
+"""What of the same encoder from random weights each is compared with; a probe of those is a worse beginning than none."""
 GENTLE = 1e-4
 """Learning rate of a tuning that begins with the probe: what is good is to be kept."""
 
@@ -116,8 +118,8 @@ def ways(recipe: Recipe, encoders: dict[str, Path], hub: str | None) -> list[Way
         floor, options = f"random {described['name']}", {"encoder": described["name"], "encoder_options": described["options"]}
         same = {"name": "encoder", "options": options}
         found += [_begun(Way(name, how, model, preprocess, own, floor)) for how in STYLES]
-        floors = [_begun(Way(floor, how, same, preprocess, own)) for how in STYLES if how != "neighbours"]
-        found += [way for way in floors if way not in found]
+        floors = [Way(floor, how, same, preprocess, own) for how in set(FLOOR.values())]
+        found += [way for way in sorted(floors, key=lambda way: way.how, reverse=True) if way not in found]
     arcnet = load(ARCNET)
     found.append(Way("arcnet", "tuned", arcnet.model.model_dump(include={"name", "options"}), arcnet.preprocess, arcnet.train))
     if hub:
@@ -210,7 +212,7 @@ def scores(answers: np.ndarray, targets: np.ndarray, numbers: bool) -> np.ndarra
 
 def table(kept: dict[tuple[str, int, int], np.ndarray], every: list[Way], numbers: bool) -> list[dict[str, Any]]:
     """Return one row for each way and number of labels: the mean over seeds, and its paired difference to random weights."""
-    floors = {way.name: f"{way.floor} {'probe' if way.how == 'neighbours' else way.how}" for way in every if way.floor}
+    floors = {way.name: f"{way.floor} {FLOOR[way.how]}" for way in every if way.floor}
     rows = []
     for name, count in dict.fromkeys((name, count) for name, count, _ in kept):
         of = {seed: values for (n, c, seed), values in kept.items() if (n, c) == (name, count)}
