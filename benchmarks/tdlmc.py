@@ -1,7 +1,7 @@
 """The two systems of rung 0 of the Time Delay Lens Modelling Challenge (Ding et al., arXiv:1801.01506), whose truth is public.
 
 `SYSTEMS` has the numbers of the open box: theta_E and slope of the power law, axis ratio and angle (radians, from the x axis),
-strength and angle of the shear, places of the quasar's images in arcsec.
+strength and angle of the shear (which stretches across it), places of the quasar's images in arcsec.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def truth(system: str) -> dict[str, float]:
     t = SYSTEMS[system]["lens"]
     e = (1 - t["q"]) / (1 + t["q"])
     angles = {"e1": e * math.cos(2 * t["phi"]), "e2": e * math.sin(2 * t["phi"])}
-    shear = {"gamma1": t["shear"] * math.cos(2 * t["shear_phi"]), "gamma2": t["shear"] * math.sin(2 * t["shear_phi"])}
+    shear = {"gamma1": -t["shear"] * math.cos(2 * t["shear_phi"]), "gamma2": -t["shear"] * math.sin(2 * t["shear_phi"])}
     return {"theta_E": t["theta_E"], "gamma": t["gamma"], **angles, **shear}
 
 
