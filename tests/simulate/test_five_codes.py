@@ -16,32 +16,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from benchmarks.five_codes import CODES, EINSTEIN_RADIUS, PIXEL
+from benchmarks.five_codes import MODELS as LENSES
 from torch.nn.functional import grid_sample
 
 from darklens.lensing import EPL, Light, SersicEllipse, Shear
 from darklens.simulate import GaussianPSF, Instrument, Scene, pixel_grid, render
 from darklens.simulate.interop import read_setting
 
-CODES = ("lenstronomy", "jaxtronomy", "herculens", "autolens", "tinylensgpu")
-PIXEL = 0.08  # arcsec; the files do not say, and nothing depends on it
 SOURCE_PIXEL = 1.25 * PIXEL
 N = 25
-
-LENSES = {
-    "test": {
-        "theta_E": 7.1709285, "gamma": 1.9778601, "e1": -0.0356044, "e2": 0.1354728, "gamma1": -0.0097827, "gamma2": -0.0132586,
-        "n_sersic": 4.5837749, "light_e1": 0.0111262, "light_e2": 0.0050559,
-        "light": {"lenstronomy": (0.567404, 6.216764), "jaxtronomy": (0.567404, 6.216764), "herculens": (0.577497, 6.141248),
-                  "autolens": (0.567125, 6.217811), "tinylensgpu": (0.567266, 6.217811)},
-    },
-    "test2": {
-        "theta_E": 6.2521446, "gamma": 1.920933, "e1": 0.095219, "e2": 0.1255922, "gamma1": -0.0076894, "gamma2": -0.0178367,
-        "n_sersic": 3.2180629, "light_e1": 0.0200765, "light_e2": -0.0715559,
-        "light": {"lenstronomy": (1.408569, 3.360901), "jaxtronomy": (1.408569, 3.360901), "herculens": (1.570750, 3.119749),
-                  "autolens": (1.408122, 3.361633), "tinylensgpu": (1.408123, 3.361633)},
-    },
-}  # fmt: skip
-EINSTEIN_RADIUS = {("test", "autolens"): 0.99308429, ("test2", "autolens"): 0.99998848}
 
 
 @dataclass(frozen=True)

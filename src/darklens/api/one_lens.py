@@ -86,10 +86,9 @@ def fit_lens_path(
     began = time.monotonic()
     check_samples(samples)
     chosen = Choices(seed=seed, point_images=read_points(point_images), **choices)
-    settings: dict[str, Any] = _paths(noise=noise, psf=psf, mask=mask, exclude=exclude)
+    settings: dict[str, Any] = _paths(noise=noise, psf=psf, mask=mask, exclude=exclude) | {"fine": point_images is not None}
     settings |= {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu, "pixel_scale": pixel_scale}
     settings |= {"psf_fwhm": psf_fwhm, "instrument": instrument, "psf_oversampling": psf_oversampling}
-    settings["fine"] = point_images is not None
     given = Given(Path(image), **settings)
     known = given.read()
     stated = {"sigma": position_sigma, "tolerance": position_tolerance, "in_likelihood": position_likelihood or None}
@@ -103,7 +102,7 @@ def fit_lens_path(
     return write_lens(Path(out), fit, found, known["image"], about, header_of(given.image, hdu, bands))
 
 
-def _paths(**files: str | Path | None) -> dict[str, Path | None]:
+def _paths(**files: str | Path | None) -> dict[str, Any]:
     return {name: None if file is None else Path(file) for name, file in files.items()}
 
 

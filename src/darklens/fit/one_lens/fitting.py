@@ -29,6 +29,8 @@ PIXELS_A_NODE = 7
 """Image pixels for each node of the final source."""
 NODES = 12, 32
 """Least and most nodes along a side of the final source."""
+ROUNDS = 6
+"""Sources adapted to what was found before: two for the cost, then as many for the evidence as it takes to come to rest."""
 STRENGTH = 1e-4
 """Regularisation in units of the noise to begin with; its evidence moves it at once."""
 
@@ -310,17 +312,17 @@ def _refined(model: Model, best: Found, noise: np.ndarray, choices: Choices, log
     """Go on from the best start with all rays, and with sources adapted to what has been found."""
     if choices.source == "parametric":
         for _ in range(2 if model.points is not None else 1):
-            model = _with_psf_error(model, best, noise, log)
-            best = descend(model, best.eta, STRENGTH, iterations=60)
+            best = descend(_with_psf_error(model, best, noise, log), best.eta, STRENGTH, iterations=60)
         return best
     side = choices.nodes or int(np.clip((model.observation.size / PIXELS_A_NODE) ** 0.5, *NODES))
-    for number in range(3):
-        model = _with_psf_error(model, best, noise, log)
-        grid = image_grid(model, best, side, choices.regularisation)
-        best = descend(
-            model.on(grid), best.eta, best.solution.strength, iterations=12 if number < 2 else 30, by_evidence=number == 2
-        )
+    for number in range(ROUNDS):
+        louder = _with_psf_error(model, best, noise, log)
+        on_grid = louder.on(image_grid(louder, best, side, choices.regularisation))
+        many = 12 if number < 2 else 30
+        best = descend(on_grid, best.eta, best.solution.strength, iterations=many, by_evidence=number >= 2)
         log(f"{side}x{side} source nodes: ln E {best.evidence:.1f}, {_told(best)}, {best.steps} steps")
+        if number >= 2 and best.converged:
+            break
     return best
 
 

@@ -177,13 +177,12 @@ class Model:
         pull = self._pull(bx, by, solution) if log_det and self.grid is not None else None
         log_dets = np.zeros(len(self.names))
         changes = []
-        for k, name in enumerate(self.names):
+        own = self.names if self.points is None else self.names[: -2 * self.points.count]  # points need no blur
+        for k, name in enumerate(own):
             if name in self.macro.names:
                 dx, dy = _along(self.traced, value, name)
                 change = slope_x * dx + slope_y * dy
                 log_dets[k] = float((pull[0] * dx + pull[1] * dy).sum()) if pull is not None else 0.0
-            elif self.points is not None and name in self.points.names:
-                change = torch.zeros_like(bx)
             elif name in self.source_light.names:
                 (change,) = _along(lambda v: (self._source(amplitudes, v, bx, by),), value, name)
             else:
@@ -191,7 +190,8 @@ class Model:
             changes.append(change.mean(-1))
         V = observation.blur @ torch.stack(changes, 1).numpy() * observation.pixel_scale**2
         if self.points is not None:
-            first = len(self.names) - 2 * self.points.count
+            first = len(own)
+            V = np.pad(V, ((0, 0), (0, len(self.names) - first)))
             influence = solution.columns_of(self.blocks["points"])[0]
             for axis in (0, 1):
                 slopes = self.points.columns(value, observation, "xy"[axis])
