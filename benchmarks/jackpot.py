@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.jackpot_page import write_pages
+from darklens import api
 from darklens.data import read
 from darklens.errors import DarklensError
 from darklens.files import read_json, write_json
@@ -27,12 +29,18 @@ from darklens.infer.substructure import Clump, LookElsewhere, search_lens
 from darklens.train.provenance import provenance
 
 ROOT = Path(__file__).parents[1]
-OUT = ROOT / "runs" / "jackpot"
+OUT, DOCS = ROOT / "runs" / "jackpot", ROOT / "docs"
 REDSHIFTS = 0.222, 0.609
 PIXEL_SCALE = 0.05
 PUBLISHED = {"x": -0.651, "y": 1.040, "log10_m": float(np.log10(3.51e9))}
 MASSES = (8.5, 9.0, 9.5, 10.0, 10.5)
 STARTS = 2
+GRIDS = (18, 24, 30)
+"""Nodes along a side of the source on which the smooth lens is fitted once more."""
+CORNER = 40
+"""Pixels along a side of a corner without light."""
+SLACS = {"theta_E": 1.38, "gamma": "2.01 ± 0.18"}
+"""What comes with the files: Einstein radius (Bolton et al. 2008, ApJ 682, 964) and slope of lensing with stellar dynamics."""
 GUESS = 1.39
 """Einstein radius in arcsec that the starts begin with."""
 VARIANTS = {
@@ -43,27 +51,6 @@ VARIANTS = {
     "twin without clump": {},
 }
 TWIN = "twin without clump"
-PAGE = ROOT / "docs" / "jackpot-clump.md"
-FIELD = slice(80, 201)
-"""Rows and columns of the picture."""
-TEXT = """# The Jackpot lens: where is the clump?
-
-SDSS J0946+1006 is reported to have a dark perturber of 3.5e9 M_sun (Vegetti et al. 2010) at (-0.651, 1.040) arcsec from the lens,
-in the frame of that paper. The file here has no coordinates on the sky, so a place can be compared in its own frame only; the
-distance from the lens, 1.227 arcsec, needs no frame. The halo that is fitted is a truncated NFW subhalo of the median concentration
-of its mass, the published one a pseudo-Jaffe profile: masses compare to a factor. The noise map leaves a reduced chi^2 below one:
-significances in its units are understated. This page was written by
-
-    python -m benchmarks.jackpot FOLDER
-
-and one lens alone is searched by
-
-    darklens localise likelihood data.fits --noise noise_map.fits --psf psf.fits --exclude mask_extra_galaxies.fits \\
-        --pixel-scale 0.05 --z-lens 0.222 --z-source 0.609 --theta-e 1.39 --out jackpot
-
-The false alarm is the probability that noise alone reaches the significance anywhere in this lens, from 400 simulations of it
-without clump, in which the smooth model, its source and its light adjust; it does not hold what the smooth model cannot do.
-"""
 KINDS = ("tnfw", "point")
 
 
@@ -82,7 +69,9 @@ def main(arguments: list[str]) -> int:
         for name in options.only:
             if not options.page:
                 print(json.dumps(variant(name, known, options.out, options.starts, options.kinds)), flush=True)
-        write_page(options.out)
+        if not options.page:
+            print(json.dumps(walk(options.folder, known, options.out, options.starts)), flush=True)
+        write_pages(options.out, DOCS, list(VARIANTS), PIXEL_SCALE)
     except DarklensError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -105,7 +94,13 @@ def variant(name: str, known: dict[str, np.ndarray], out: Path, starts: int, kin
         known = twin(known, out)
     began = time.process_time()
     fit = fit_lens(**known, pixel_scale=PIXEL_SCALE, choices=Choices(starts=starts, theta_E=GUESS, **VARIANTS[name]), log=_say)
-    row: dict[str, Any] = {"variant": name, "smooth": smooth(fit), "fit_cpu_s": time.process_time() - began, "clumps": {}}
+    row: dict[str, Any] = {
+        "variant": name,
+        "starts": starts,
+        "smooth": smooth(fit),
+        "fit_cpu_s": time.process_time() - began,
+        "clumps": {},
+    }
     if name == next(iter(VARIANTS)):
         out.mkdir(parents=True, exist_ok=True)
         np.save(out / "smooth-model.npy", fit.model_image)
@@ -117,7 +112,49 @@ def variant(name: str, known: dict[str, np.ndarray], out: Path, starts: int, kin
     made = provenance()
     row |= {"published": PUBLISHED, "machine": made["machine"], "commit": made["commit"], "date": made["date"]}
     write_json(path, row)
+    path.with_suffix(".partial").unlink(missing_ok=True)
     return row
+
+
+def walk(folder: Path, known: dict[str, np.ndarray], out: Path, starts: int) -> dict[str, Any]:
+    """Run `darklens fit` as the page has it, and measure what the page says beside it, once; what is there is read."""
+    path = out / "walk.json"
+    if path.is_file():
+        return read_json(path)
+    files = {
+        key: folder / f"{name}.fits" for key, name in (("noise", "noise_map"), ("psf", "psf"), ("exclude", "mask_extra_galaxies"))
+    }
+    fit = api.fit_lens_path(folder / "data.fits", out / "fit", **files, pixel_scale=PIXEL_SCALE, force=True, log=_say)
+    grids = []
+    for nodes in GRIDS:
+        found = fit_lens(**known, pixel_scale=PIXEL_SCALE, choices=Choices(starts=starts, theta_E=GUESS, nodes=nodes), log=_say)
+        grids.append(
+            {"nodes": nodes, "converged": found.converged, **{name: found.parameters[name] for name in ("theta_E", "gamma")}}
+        )
+    made = provenance()
+    machine = f"one thread of {made['machine']['cores']} cores ({made['machine']['processor']})"
+    content = {
+        "fit": fit,
+        "grids": grids,
+        "noise": noise_of(known["image"], known["noise"]),
+        "published": SLACS,
+        "machine": machine,
+    }
+    write_json(path, content | {"commit": made["commit"], "date": made["date"]})
+    return content
+
+
+def noise_of(image: np.ndarray, noise: np.ndarray) -> dict[str, float]:
+    """Return the scatter in the corners of an image, what the noise map says there, and how neighbouring pixels correlate."""
+    ends = slice(None, CORNER), slice(-CORNER, None)
+    corners = [image[rows, columns] for rows in ends for columns in ends]
+    corners = [corner - np.median(corner) for corner in corners]
+    scatter = 1.4826 * float(np.median(np.abs(corners)))
+    dark = [corner.clip(-4 * scatter, 4 * scatter) for corner in corners]  # a star in a corner is no noise
+    pairs = [np.concatenate([(c[1:] * c[:-1]).ravel(), (c[:, 1:] * c[:, :-1]).ravel()]).mean() for c in dark]
+    stated = float(np.median([noise[rows, columns] for rows in ends for columns in ends]))
+    correlation = float(np.mean(pairs) / np.mean(np.square(dark)))
+    return {"scatter": scatter, "stated": stated, "factor": (scatter / stated) ** 2, "correlation": correlation}
 
 
 def twin(known: dict[str, np.ndarray], out: Path, seed: int = 1) -> dict[str, np.ndarray]:
@@ -171,46 +208,6 @@ def _at(values: np.ndarray, place: dict[str, float], centre: tuple[float, float]
     column = round((place["x"] + centre[0]) / PIXEL_SCALE + 0.5 * (values.shape[1] - 1))
     row = round((place["y"] + centre[1]) / PIXEL_SCALE + 0.5 * (values.shape[0] - 1))
     return float(values[row, column])
-
-
-def write_page(out: Path) -> None:
-    """Write `docs/jackpot-clump.md` and its picture from the variants that were measured."""
-    rows = [read_json(path) for path in sorted(out.glob("*.json"))]
-    if not rows:
-        return
-    lines = [line for row in rows for line in _lines(row)]
-    head = "| smooth model | clump | reduced chi^2 | place from the lens | from the published place | log10 M_sun | significance |"
-    head += " false alarm | ln E, macro held / free |"
-    picture = _picture(rows, out)
-    PAGE.write_text("\n".join([TEXT, head, "|---" * 9 + "|", *lines, "", picture, ""]))
-
-
-def _lines(row: dict[str, Any]) -> list[str]:
-    chi2 = row["smooth"]["reduced_chi2"]
-    return [
-        f"| {row['variant']} | {kind} | {chi2:.3f} | ({c['x']:+.2f}, {c['y']:+.2f}) | {c['from_published']:.2f} | "
-        f"{c['log10_m']:.2f} ± {c['errors'][2] or float('nan'):.2f} | {c['significance']:.2f} (seen from {c['threshold']:.2f}) | "
-        f"{c['false_alarm']:.2g} | {c['delta_ln_E']:+.1f} / {c['delta_ln_E_free']:+.1f} |"
-        for kind, c in row["clumps"].items()
-    ]
-
-
-def _picture(rows: list[dict[str, Any]], out: Path) -> str:
-    from darklens.evaluate.localisation_figures import save_search_figure
-
-    row = next((row for row in rows if row["variant"] == next(iter(VARIANTS))), rows[0])
-    kind, clump = next(iter(row["clumps"].items()))
-    stem = row["variant"].replace(" ", "-").replace(",", "")
-    maps = {name: values[FIELD, FIELD] for name, values in np.load(out / f"{stem}-{kind}.npz").items()}
-    centre = (row["smooth"]["parameters"][name][0] for name in ("center_x", "center_y"))
-    place = dict(zip(("x", "y"), (clump[k] + c for k, c in zip(("x", "y"), centre, strict=True)), strict=True))
-    shown = place | {"log10_m": clump["log10_m"], "detected": clump["significance"] >= clump["threshold"]}
-    image = np.nan_to_num(maps["model"])
-    summary = {"threshold": clump["threshold"], "candidates": [shown]}
-    save_search_figure(
-        PAGE.with_suffix(".png"), image, maps, summary, pixel_scale=PIXEL_SCALE, title=f"smooth model: {row['variant']}"
-    )
-    return f"![Smooth model, residual, gain of a clump and sensitivity]({PAGE.stem}.png)"
 
 
 def _say(sentence: str) -> None:

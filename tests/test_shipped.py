@@ -209,6 +209,10 @@ def test_runs_that_do_come_with_darklens_are_whole():
         run = Run.open(name)
         assert sorted(p.name for p in run.path.iterdir()) == sorted(ship.files_of(run))
         assert sum(p.stat().st_size for p in run.path.iterdir()) < ship.MOST_BYTES
+        if name in runs.shipped("inference"):
+            held = [of[key] for of in run.metrics["parameters"].values() for key in ("coverage_68", "coverage_95")]
+            assert all(found["n"] >= 1000 for found in held), f"{name} comes without how often its intervals held"
+            assert run.metrics["headline"][1].startswith("coverage_68_")  # of the two that darklens list prints
         if name not in runs.shipped("classification"):
             assert run.metrics["headline"]
             continue
