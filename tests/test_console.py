@@ -39,3 +39,10 @@ def test_a_cell_wider_than_all_is_still_shown(narrow, capsys):
 def test_a_table_without_rows_has_its_headings(narrow, capsys):
     console.table("title", ["name", "n"], [])
     assert any("name" in line for line in shown(capsys))
+
+
+def test_a_number_of_a_run_without_classes_stands_in_one_row(narrow, capsys):
+    loss = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 24}
+    console.metrics_table("test", {"runs/mae": {"loss": loss, "rank": loss, "headline": ["loss", "rank"], "n": 24}})
+    lines = shown(capsys)
+    assert [line.split()[0] for line in lines if "0.5" in line] == ["loss", "rank"]

@@ -166,6 +166,7 @@ def test_what_cannot_be_explained_gets_one_sentence(run, explained, tmp_path, da
     np.save(tmp_path / "small.npy", np.random.default_rng(0).random((32, 32), np.float32))
     _, err = darklens("explain", run.path, tmp_path / "small.npy", "--out", tmp_path / "x", code=2)
     assert "small.npy is 32x32 pixels and the model was trained on 64x64" in err.splitlines()[-1]
+    assert err.count("32x32") == 1, "said once"
     _, err = darklens("explain", "srresnet-arc:sr-pairs", tmp_path / "small.npy", "--out", tmp_path / "x", code=2)
     assert "tells no classes apart" in err
     _, err = darklens("explain", run.path, tmp_path / "small.npy", "--out", explained[0], code=2)

@@ -12,7 +12,7 @@ import pytest
 import darklens
 from benchmarks import ship
 from darklens import cli, runs
-from darklens.api import compare, ensemble, evaluate, open_run, report
+from darklens.api import compare, ensemble, evaluate, open_run, report, score
 from darklens.errors import InputError
 from darklens.models import build
 from darklens.recipes import load, resume
@@ -235,5 +235,6 @@ def test_images_of_another_psf_are_named_with_the_remedy(tmp_path):
         np.savez(tmp_path / f"{factor}.npz", images=images)
         judge = ensemble(["arcnet:model-iii-noisy"], device="cpu")
         found = predict_path(judge, tmp_path / f"{factor}.npz", tmp_path / f"{factor}.csv")
-        said = [line for line in found["noticed"] if "--calibrate measures PSF and noise" in line]
+        said = [line for line in found["noticed"] if "predict --calibrate measures PSF and noise" in line]
         assert bool(said) == (factor != 1.0)
+        assert score(judge, tmp_path / f"{factor}.npz", tmp_path / f"scores-{factor}")["noticed"] == said

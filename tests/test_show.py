@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from darklens import cli
-from darklens.cli.show import substructure_convergence, systems_of
+from darklens.cli.show import pairs_of, substructure_convergence, systems_of
+from darklens.data import Table
 from darklens.lensing import LIGHTS, MASSES, SIS, magnification, trace
-from darklens.simulate import INSTRUMENTS, PAIRS, PRESETS, configured, preset, render
+from darklens.simulate import INSTRUMENTS, PAIRS, PRESETS, configured, preset, render, simulate_pairs
 from darklens.simulate.disturbance import noise_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -107,6 +108,16 @@ def test_show_writes_a_picture(darklens, tmp_path, arguments):
     assert height > 900
 
 
+def test_pairs_are_shown_as_both_cameras_see_them(darklens, tmp_path):
+    pairs = pairs_of(PAIRS["sr-pairs-64"], 2, seed=3)
+    assert [pair.label for pair in pairs] == ["no_sub", "no_sub", "cdm", "cdm", "axion", "axion"]
+    assert (pairs[0].low.shape, pairs[0].high.shape, pairs[0].scales) == ((64, 64), (128, 128), (0.08, 0.04))
+    table = simulate_pairs("sr-pairs-64", 6, seed=3, out=tmp_path / "pairs")
+    assert np.array_equal(Table.open(table / "LR").image_array()[3, 0], pairs[1].low), "row 3 is the second of its class"
+    darklens("show", "sr-pairs", "--out", tmp_path / "pairs.png")
+    assert (tmp_path / "pairs.png").read_bytes().startswith(PNG)
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_survey_is_shown_in_colour_and_without_columns_on_substructure_that_it_has_not(darklens, tmp_path):
     systems = systems_of(preset("lens-finding"), 1, seed=2)
@@ -124,6 +135,8 @@ def test_a_survey_is_shown_in_colour_and_without_columns_on_substructure_that_it
     ("arguments", "says"),
     [
         (["model-iv"], "did you mean"),
+        (["sr-pairs", "--instrument", "euclid-vis"], "two cameras of their own"),
+        (["sr-pair"], "did you mean 'sr-pairs'"),
         (["model-iii", "--n", "0"], "outside 1 to 12"),
         (["model-iii", "--out", "gallery.jpg"], "no .png"),
         (["common-test", "--instrument", "euclid-vis"], "uncalibrated counts"),
@@ -156,8 +169,6 @@ def test_simulate_takes_the_options(darklens, tmp_path):
     options = ["--psf", tmp_path / "psf.npy", "--psf-scale", "0.08", "--correlated-noise", 1.5, "--cosmic-rays", 3]
     options += ["--supersampling", "adaptive", "--no-lens-light", "--json"]
     darklens("simulate", "model-iii-noisy", "--n", 6, "--out", tmp_path / "table", *options)
-    from darklens.data import Table
-
     table = Table.open(tmp_path / "table")
     assert "psf.npy sha256:" in table.manifest["instrument"]["psf"]
     assert table.manifest["supersampling"] == "adaptive"

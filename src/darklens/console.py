@@ -118,6 +118,6 @@ def metrics_table(title: str, named: dict[str, dict]) -> None:
     rows = [[key, *(format_interval(m.get(key)) for m in named.values())] for key in keys]
     rows += [[label, *map(format_interval, numbers)] for label, numbers in search_rows(named.values())]
     others = dict.fromkeys(key for m in named.values() for key in m.get("headline", []))  # of runs that tell no classes apart
-    rows += [[key.replace("_", " "), *(format_interval(m.get(key)) for m in named.values())] for key in others]
+    rows += [[key.replace("_", " "), *(format_interval(m.get(key)) for m in named.values())] for key in others if key not in keys]
     rows.append(["images", *(f"{m['accuracy']['n'] if 'accuracy' in m else m['n']:,}" for m in named.values())])
     table(title, ["", *named], rows)

@@ -40,6 +40,9 @@ def test_lensing_quantities_follow_from_astropys_constants_and_agree_with_lenstr
     density = (constants.c**2 / constants.G).to_value("Msun/Mpc") * far / (4 * math.pi * near * between)
     per_arcsec2 = density * (near * math.pi / 648000) ** 2
     assert cosmology.critical_surface_density(0.5, 1.0) == pytest.approx(per_arcsec2, rel=1e-6)
+    for z_lens, z_source in ((0.05, 0.06), (0.2, 3.0), (0.5, 1.0), (2.0, 9.0)):
+        ratio = cosmology.critical_surface_density_at_most(z_lens, z_source) / cosmology.critical_surface_density(z_lens, z_source)
+        assert 1 < ratio < 30
     assert cosmology.mass_within(1.2, 0.5, 1.0) == pytest.approx(math.pi * 1.2**2 * per_arcsec2, rel=1e-6)
     theirs = LensCosmo(0.5, 1.0, cosmo=cosmology.astropy)
     assert between == pytest.approx(theirs.dds, rel=1e-9)

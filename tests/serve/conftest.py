@@ -20,7 +20,8 @@ def lenses():
 @pytest.fixture(scope="session")
 def client():
     settings = Settings(
-        runs=("arcnet:common-test",), limits=Limits(upload_bytes=1 << 20, body_bytes=1 << 14, images=8, pixels=1 << 20)
+        runs=("arcnet:common-test",),
+        limits=Limits(upload_bytes=1 << 20, body_bytes=1 << 14, images=8, pixels=1 << 20, fitted=1 << 17),
     )
     with TestClient(create_app(settings), base_url=HERE) as found:
         yield found

@@ -67,6 +67,16 @@ def test_a_token_is_asked_for(guarded):
     assert guarded.get("/api/models", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
+def test_a_login_leads_to_the_page_that_was_asked_for_and_to_no_other_server(guarded):
+    asked = guarded.get("/predict?model=arcnet:common-test", headers={"accept": "text/html"}).headers["location"]
+    assert asked == "/login?to=%2Fpredict%3Fmodel%3Darcnet%3Acommon-test"
+    assert f'action="{asked.replace("%2F", "/")}"' in guarded.get(asked).text
+    for wanted, leads in ((asked, "/predict?model=arcnet:common-test"), ("/login", "/"), ("/login?to=//evil.example", "/")):
+        entered = guarded.post(wanted, data={"token": TOKEN})
+        guarded.cookies.clear()
+        assert (entered.status_code, entered.headers["location"]) == (303, leads)
+
+
 def test_logging_in_gives_a_cookie_that_does_not_give_the_token_away(guarded):
     policy = guarded.get("/login").headers["referrer-policy"]
     assert policy == "same-origin", "with no-referrer browsers send the form with `Origin: null`, which is refused"

@@ -351,15 +351,15 @@ def test_controls_have_names(page, served, path):
 def test_a_visitor_logs_in_with_the_token(page):
     guarded = Served(token="correct horse battery")
     try:
-        page.goto(f"{guarded.url}/predict")
-        assert page.url.endswith("/login")
+        page.goto(f"{guarded.url}/predict#theta_E=2")
+        assert page.url.endswith("/login?to=%2Fpredict#theta_E=2")
         for token in ("not the one at all", "correct horse battery"):
             assert page.locator("h1").count() == 1, "a page, also after a wrong token"
             page.fill("input[name=token]", token)
             page.keyboard.press("Enter")
             page.wait_for_load_state()
-            page.wait_for_selector(".wrong" if token.startswith("not") else "#controls")
-        page.wait_for_selector("#lamp.on")
+            page.wait_for_selector(".wrong" if token.startswith("not") else "#drop")
+        assert page.url == f"{guarded.url}/predict#theta_E=2", "the page that was asked for"
     finally:
         guarded.stop()
 

@@ -84,6 +84,16 @@ def test_a_fit_has_errors_and_finds_what_was_simulated(client, lenses):
     assert refused.json()["error"].endswith("give preset or instrument")
 
 
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((1, 400, 400), "160,000 pixels in 1 image to fit"), ((8, 1, 150, 150), "180,000 pixels in 8 images to fit")],
+)
+def test_a_fit_of_too_many_pixels_is_refused_at_once_with_its_limit(client, shape, words):
+    answer = client.post("/api/fit?pixel_scale=0.1&psf_fwhm=0.2", content=npy(np.zeros(shape, np.float32)))
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(f"{words}, the limits are 131,072 pixels and 8 images: send cutouts")
+
+
 def test_a_batch_becomes_a_table(client, lenses):
     files = [("files", ("folder/a.npy", npy(lenses[0]))), ("files", ("=HYPERLINK(1).npy", npy(lenses[2])))]
     answer = client.post("/api/predict?format=csv", files=files)
@@ -96,6 +106,7 @@ def test_one_bad_file_does_not_spoil_the_others(client, lenses):
     files = [("files", ("good.npy", npy(lenses[0]))), ("files", ("bad.fits", b"junk"))]
     answer = client.post("/api/predict", files=files).json()
     assert [row["name"] for row in answer["predictions"]] == ["good.npy"]
+    assert answer["noticed"] == [], "too few images to doubt anything"
     assert answer["refused"] == [
         {"name": "bad.fits", "error": "bad.fits is of no format that is read here: send FITS, .npy, .npz or PNG"}
     ]

@@ -24,6 +24,15 @@ def lenses(n=40, seed=4, **changes):
     return population.draw(n, seed, labels=("lens",) * n)
 
 
+def test_images_of_several_bands_name_them():
+    for table, names in (
+        (simulate(PRESET, 2), ["g", "r", "i"]),
+        (simulate("model-iii-noisy", 1, instrument="des-i,des-g"), ["i", "g"]),
+    ):
+        assert next(table.records()).metadata["bands"] == names
+    assert "bands" not in next(simulate("model-iii-noisy", 1).records()).metadata
+
+
 def test_numbers_of_a_row_are_its_own_and_have_their_distribution():
     together = RowDraws(3, range(400), "scene")
     first, second, third = together.random(), together.uniform(2, 5, 100), together.normal(1.0, 2.0, 100)

@@ -235,8 +235,9 @@ def _drawn(
     from darklens.train.drift import draw_sample
     from darklens.train.preprocess import check, check_bands
 
-    records, images, reasons = [], [], []
-    for record in draw_sample(path, most=most, seed=seed, bands=bands, hdu=hdu, on_skip=on_skip):
+    records, images, skipped = [], [], []
+    unread: list[tuple[str, str]] = []
+    for record in draw_sample(path, most=most, seed=seed, bands=bands, hdu=hdu, on_skip=lambda *told: unread.append(told)):
         name = record.source or record.id
         try:
             check_bands(record.metadata.get("bands"), predictor.bands, name)
@@ -244,10 +245,14 @@ def _drawn(
             images.append(check(image, predictor.shape, name))
             records.append(record)
         except InputError as error:
-            reasons.append(str(error))
-            on_skip(record.id, str(error))
-    if not records:
-        raise InputError(reasons[0] if reasons else f"{path} holds no image: give a table, an image, or a folder of images")
+            skipped.append((record.id, str(error)))
+    if not records:  # said once, as the refusal
+        more = f" (and {len(unread) + len(skipped) - 1} more that could not be used)" if len(unread) + len(skipped) > 1 else ""
+        raise InputError(
+            f"{skipped[0][1]}{more}" if skipped else f"{path} holds no image: give a table, an image, or a folder of images"
+        )
+    for what, why in unread + skipped:
+        on_skip(what, why)
     return records, np.stack(images)
 
 

@@ -47,7 +47,8 @@ def score(
         progress: called with rows (or files) done, those of earlier calls too, and their total.
 
     Returns:
-        The manifest: what was scored by which weights, `rows` and `bad`, the number of images that could not be.
+        The manifest: what was scored by which weights, `rows` and `bad`, the number of images that could not be; and `noticed`,
+        what the model doubts of the first images that this call scored, a PSF that is not that of its fits for example (sentences).
 
     Raises:
         InputError: no run, nothing to score, an unknown column to keep, no cluster, or `out` holds something else.
@@ -60,6 +61,7 @@ def score(
     from darklens.runs import Run
     from darklens.train.answers import Judge
     from darklens.train.columns import listed_at
+    from darklens.train.measured import ASKED
     from darklens.train.survey import Scorer, Survey, score_in
 
     if workers is not None and workers < 1:
@@ -81,11 +83,12 @@ def score(
 
     advance(0)
     if not survey.missing:
-        return survey.finish()
+        return survey.finish() | {"noticed": []}
+    noticed = run.doubts(scorer.sample(survey.missing[0], ASKED))
     if ray is None:
         score_in(scorer, survey.missing, workers or 1, advance)
     else:
         from darklens.cluster.score import score_on_cluster
 
         score_on_cluster(scorer, survey.missing, address=ray, workers=workers, device=device, progress=advance)
-    return survey.finish()
+    return survey.finish() | {"noticed": noticed}

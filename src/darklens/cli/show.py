@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from darklens.evaluate.gallery import System
-    from darklens.simulate import Preset, Scene
+    from darklens.evaluate.gallery import Pair, System
+    from darklens.simulate import PairPreset, Preset, Scene
 
 EDGE_SAMPLES = 4
 """Samples of the deflection along each edge of a pixel."""
@@ -37,23 +37,47 @@ def show(
     n: Annotated[int, typer.Option("--n", help="Systems of each class.")] = 1,
     instrument: Annotated[str | None, typer.Option(help="See them through another instrument, or several: a,b,c.")] = None,
 ) -> None:
-    """Draw a gallery: images, critical curves and caustics, the substructure's convergence, and what it changes."""
-    from darklens import console
-    from darklens.errors import InputError
-    from darklens.evaluate.gallery import save_system_gallery
-    from darklens.simulate import instrument as find_instrument
-    from darklens.simulate import preset as find_preset
+    """Draw a gallery: images, critical curves and caustics, the substructure's convergence, and what it changes.
 
-    chosen = find_preset(preset)
+    Of pairs for super-resolution: what the blunt and the sharp camera record, and what the sharp one would record without noise.
+    """
+    from darklens import console
+    from darklens.errors import InputError, unknown
+    from darklens.evaluate.gallery import save_pair_gallery, save_system_gallery
+    from darklens.simulate import PAIRS, PRESETS
+    from darklens.simulate import instrument as find_instrument
+
+    if preset not in PRESETS and preset not in PAIRS:
+        raise unknown("preset", preset, (*PRESETS, *PAIRS))
     if not 1 <= n <= MOST:
         raise InputError(f"--n {n} systems of each class is outside 1 to {MOST}: choose a number in between")
-    if instrument is not None:
-        chosen = chosen.observed_in([find_instrument(name.strip()) for name in instrument.split(",")])
     path = out or Path(f"{preset}.png")
     if path.suffix.lower() != ".png":
         raise InputError(f"--out {path} is no .png file: pictures are written as PNG")
-    save_system_gallery(path, systems_of(chosen, n, seed), _title(chosen))
+    if preset in PAIRS:
+        if instrument is not None:
+            raise InputError(f"--instrument {instrument}: the pairs of {preset} have two cameras of their own; leave it out")
+        save_pair_gallery(path, pairs_of(PAIRS[preset], n, seed), f"{preset}: {PAIRS[preset].summary}")
+    else:
+        chosen = PRESETS[preset]
+        if instrument is not None:
+            chosen = chosen.observed_in([find_instrument(name.strip()) for name in instrument.split(",")])
+        save_system_gallery(path, systems_of(chosen, n, seed), _title(chosen))
     console.say(f"wrote {path}")
+
+
+def pairs_of(preset: PairPreset, n: int, seed: int) -> list[Pair]:
+    """Simulate n pairs of each class, class by class."""
+    import numpy as np
+
+    from darklens.evaluate.gallery import Pair
+
+    classes = len(preset.population.classes)
+    scene = preset.draw(n * classes, seed)
+    scene = scene.select(np.argsort(np.arange(n * classes) % classes, kind="stable"))
+    low, high, truth = (preset.images(scene, side)[:, 0] for side in ("LR", "HR", "TRUTH"))
+    scales = preset.low.pixel_scale, preset.high.pixel_scale
+    return [Pair(label, low[i], high[i], truth[i], scales, "e-/s") for i, label in enumerate(scene.labels)]
 
 
 def _title(preset: Preset) -> str:

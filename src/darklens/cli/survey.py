@@ -49,6 +49,8 @@ def score_survey(
     if as_json:
         return console.show_json(found)
     say_passed_over(found["passed_over"])
+    for line in found["noticed"]:
+        console.say(line)
     if found["bad"] and not found["rows"]:
         raise nothing_scored(path, out)
     parts = "1 part" if found["parts"] == 1 else f"{found['parts']:,} parts"

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
@@ -87,6 +88,53 @@ def save_system_gallery(path: Path, systems: Sequence[System], title: str) -> No
         if columns == 4:
             _kappa(row[2], system)
             _difference(row[3], system, limits[system.difference_unit])
+    _write(path, figure)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One lens through two cameras; images `(H, W)` in one unit.
+
+    Args:
+        label: its class.
+        low: what the blunt camera recorded.
+        high: what the sharp one recorded.
+        truth: the same without noise.
+        scales: arcsec a pixel of low and high.
+        unit: of all.
+    """
+
+    label: str
+    low: np.ndarray
+    high: np.ndarray
+    truth: np.ndarray
+    scales: tuple[float, float]
+    unit: str
+
+
+def save_pair_gallery(path: Path, pairs: Sequence[Pair], title: str) -> None:
+    """Draw a row a pair into one picture: blunt, sharp, and sharp without noise.
+
+    Args:
+        path: PNG file.
+        pairs: what to draw.
+        title: above all.
+    """
+    figure = new_figure(8.4, 2.62 * len(pairs) + 0.75)
+    figure.suptitle(textwrap.fill(title, 114), fontsize=10, color=INK, x=0.012, ha="left")
+    for row, pair in zip(figure.subplots(len(pairs), 3, squeeze=False), pairs, strict=True):
+        low, high = pair.scales
+        for ax, image, scale, words in (
+            (row[0], pair.low, low, f"{pair.label}: the blunt camera (LR)"),
+            (row[1], pair.high, high, "the sharp one (HR)"),
+            (row[2], pair.truth, high, "the same without noise (TRUTH)"),
+        ):
+            show_image(ax, image, unit=pair.unit, pixel_scale=scale)
+            ax.set_title(words, fontsize=9, color=INK, loc="left")
+    _write(path, figure)
+
+
+def _write(path: Path, figure: Figure) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     write_atomic(Path(path), buffer.getvalue())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
 
 from darklens.errors import InputError
 
@@ -24,6 +23,8 @@ def proportion(hits: int, n: int, level: float = 0.95) -> dict[str, Any]:
     Raises:
         InputError: not 0 <= hits <= n, or none at all.
     """
+    from scipy.stats import beta  # takes a second to import, and most of those who import this need no interval
+
     if not 0 <= hits <= n or n < 1:
         raise InputError(f"{hits} of {n} is no fraction: give at least one image and no more hits than images")
     tail = (1 - level) / 2

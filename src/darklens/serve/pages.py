@@ -77,25 +77,30 @@ def interface(request: Request) -> Response:
     return page(request, "interface.html", limits=request.app.state.settings.limits, origin=str(request.base_url), first=first)
 
 
+def _ours(wanted: str) -> str:
+    """Return a page of this server with its query, or the first page for anything else: a login must lead to nobody else."""
+    return wanted if wanted.partition("?")[0] in dict(NAVIGATION) else "/"
+
+
 @router.get("/login")
-def login(request: Request) -> Response:
+def login(request: Request, to: str = "/") -> Response:
     """Ask for the token."""
     if request.app.state.settings.token is None:
         return RedirectResponse("/", 303)
-    return page(request, "login.html", wrong=False)
+    return page(request, "login.html", wrong=False, to=_ours(to))
 
 
 @router.post("/login")
-async def enter(request: Request, token: Annotated[str, Form(max_length=1000)]) -> Response:
-    """Give the cookie to a visitor who knows the token."""
+async def enter(request: Request, token: Annotated[str, Form(max_length=1000)], to: str = "/") -> Response:
+    """Give the cookie to a visitor who knows the token, and lead to the page that was asked for."""
     wanted = request.app.state.settings.token
     if wanted is None or hmac.compare_digest(token.strip().encode(), wanted.encode()):
-        answer: Response = RedirectResponse("/", 303)
+        answer: Response = RedirectResponse(_ours(to), 303)
         if wanted is not None:
             secure = request.url.scheme == "https"
             answer.set_cookie(COOKIE, session_of(wanted), httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
         return answer
     await asyncio.sleep(1)  # guessing takes time
-    answer = page(request, "login.html", wrong=True)
+    answer = page(request, "login.html", wrong=True, to=_ours(to))
     answer.status_code = 403
     return answer

@@ -27,6 +27,7 @@ from darklens.serve.judges import Network
 from darklens.serve.uploads import images_in, uploaded
 from darklens.serve.work import workshop
 from darklens.train.columns import with_planes
+from darklens.train.measured import ASKED
 from darklens.train.preprocess import check, check_bands
 
 router = APIRouter(tags=["prediction"])
@@ -99,11 +100,13 @@ async def predict(
         return Response(
             _csv(rows, network), media_type="text/csv", headers={"content-disposition": 'attachment; filename="predictions.csv"'}
         )
-    answer = {"model": network.name, "classes": network.described["classes"], "predictions": rows, "refused": refused}
-    if not maps:
-        return JSONResponse(plain(answer))
     known = {row["name"] for row in rows}
     images = [image for record, image in records if record.id in known]
+    noticed = await workshop(request).run(network.loaded().doubts, np.stack(images[:ASKED]))
+    answer = {"model": network.name, "classes": network.described["classes"], "predictions": rows, "refused": refused}
+    answer |= {"noticed": noticed}
+    if not maps:
+        return JSONResponse(plain(answer))
     arrays, fits = await workshop(request).run(_maps, network, images)
     for row, fitted in zip(rows, fits or [None] * len(rows), strict=True):
         row |= {"fit": fitted} if fitted else {}
@@ -220,6 +223,12 @@ def _fitted(request: Request, files: list[tuple[str, bytes]], options: Options, 
         if len(shapes) > 1:
             raise InputError(f"images of {len(shapes)} shapes in one request: send those of one shape together")
         images = np.stack([record.image for record in records])
+        if len(images) > limits.images or images.size > limits.fitted:
+            size = f"{images.size:,} pixels in {len(images)} image{'s' if len(images) > 1 else ''}"
+            raise InputError(
+                f"{size} to fit, the limits are {limits.fitted:,} pixels and {limits.images} images: send cutouts of the lenses, "
+                "or fewer at once"
+            )
         plan: Plan = wish.plan(images[:5])
         found = plan.fit(images)
     except InputError as error:

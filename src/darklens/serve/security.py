@@ -14,7 +14,7 @@ import hmac
 import json
 import logging
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -157,6 +157,13 @@ def _dress(scope: Scope, there: Iterable[tuple[bytes, bytes]]) -> list[tuple[byt
     return [(key.encode(), value.encode()) for key, value in wanted.items() if key.encode() not in known]
 
 
+def _login(scope: Scope) -> bytes:
+    """Return where a visitor shows the token, and from there goes on to the page that was asked for."""
+    query = scope["query_string"].decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "")
+    return b"/login" if wanted == "/" else f"/login?to={quote(wanted, safe='')}".encode()
+
+
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, sentence: str) -> None:
     if scope["type"] == "websocket":
         await receive()
@@ -164,7 +171,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, sente
         return
     headers = [(b"content-type", b"application/json")]
     if status == 401 and "text/html" in _header(scope, b"accept") and scope["method"] == "GET":
-        status, headers = 303, [(b"location", b"/login"), *headers]
+        status, headers = 303, [(b"location", _login(scope)), *headers]
     elif status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     headers += _dress(scope, headers)

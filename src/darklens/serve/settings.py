@@ -25,6 +25,7 @@ class Limits:
         body_bytes: size of any other request.
         unpacked_bytes: size of what a file holds once it is unpacked.
         pixels: of all images in a file.
+        fitted: pixels of all images that one request to fit lenses may bring; one processor fits some 300,000 a second.
         images: in one request.
         seconds: that a request may take.
         waiting: requests that may wait for a free thread; one more is told to come again.
@@ -40,6 +41,7 @@ class Limits:
     body_bytes: int = 256 << 10
     unpacked_bytes: int = 256 << 20
     pixels: int = 1 << 24
+    fitted: int = 1 << 22
     images: int = 256
     seconds: float = 60.0
     waiting: int = 128

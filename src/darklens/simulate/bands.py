@@ -6,6 +6,7 @@ the colour. `SPECTRUM` gives colours typical of a lensed star-forming galaxy and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -61,6 +62,12 @@ def bands_of(instruments: list[Instrument]) -> tuple[Band, ...]:
         Band(i, round(source - first[0], 6), round(lens - first[1], 6))
         for i, (source, lens) in zip(instruments, colours, strict=True)
     )
+
+
+def names_of(instruments: Sequence[Instrument]) -> list[str]:
+    """Return what the bands of these cameras are called: by their filters, or, where two have the same, by the cameras."""
+    filters = [next((part for part in one.name.split("-") if part in SPECTRUM), one.name) for one in instruments]
+    return filters if len(set(filters)) == len(filters) else [one.name for one in instruments]
 
 
 def _spectrum(instrument: Instrument) -> tuple[float, float]:

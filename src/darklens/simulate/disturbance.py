@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from darklens.simulate.noise import DeepLenseSimCounts, Exposure, SkyCountsMinMax
 from darklens.simulate.presets import PRESETS, Preset
 from darklens.simulate.rendering import render
 from darklens.simulate.scene import Scene
@@ -43,14 +42,9 @@ def disturbance(preset: Preset, scene: Scene, truth: dict[str, np.ndarray]) -> D
 
 def noise_of(preset: Preset, flux: np.ndarray, truth: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
     """Return what differences are divided by, broadcasting to `(B, H, W)`, and its name: the noise of a pixel, or the peak."""
-    recording, camera = preset.recording, preset.instrument
-    light = np.maximum(flux, 0)
-    if isinstance(recording, Exposure):
-        return np.sqrt(light / camera.total_exposure + camera.background_sigma**2), r"$\sigma$ of the noise"
-    if isinstance(recording, SkyCountsMinMax):
-        return np.sqrt(light + recording.sky), r"$\sigma$ of the noise"
-    if isinstance(recording, DeepLenseSimCounts):  # Poisson noise drawn twice, and a background
-        return np.sqrt(2 * light / truth["exposure"][:, None, None] + recording.background_rms**2), r"$\sigma$ of the noise"
+    sigma = preset.recording.sigma(flux, preset.instrument, truth)
+    if sigma is not None:
+        return sigma, r"$\sigma$ of the noise"
     return 0.01 * flux.max((1, 2), keepdims=True), "% of the peak"
 
 

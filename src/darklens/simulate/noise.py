@@ -44,6 +44,16 @@ class Recording(ABC):
             The images `(B, H, W)` and further truth columns, `(B,)` each (for example the exposure time).
         """
 
+    def sigma(self, flux: np.ndarray, instrument: Instrument, truth: Truth) -> np.ndarray | None:
+        """Return the noise of each pixel `(B, H, W)` in units of the flux; None where there is none, or none of that form.
+
+        Args:
+            flux: `(B, H, W)`, as `record` takes it.
+            instrument: the camera.
+            truth: what `record` returned beside the images, as far as it is known.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Exposure(Recording):
@@ -58,6 +68,10 @@ class Exposure(Recording):
         t, sky = instrument.total_exposure, instrument.sky_per_pixel
         read_noise = instrument.read_noise * instrument.n_exposures**0.5
         return draw_exposure(row_keys(seed, rows, stream), flux, t, sky, read_noise), {"exposure": np.full(len(flux), t)}
+
+    def sigma(self, flux: np.ndarray, instrument: Instrument, truth: Truth) -> np.ndarray:
+        """Return the noise of source, sky and read-out."""
+        return np.sqrt(np.maximum(flux, 0) / instrument.total_exposure + instrument.background_sigma**2)
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,11 @@ class DeepLenseSimCounts(Recording):
         t = np.array([10.0 ** row_generator(seed, row, f"{stream} exposure").uniform(*self.log10_exposure) for row in rows])
         return draw_twice(row_keys(seed, rows, stream), flux, t, self.background_rms), {"exposure": t}
 
+    def sigma(self, flux: np.ndarray, instrument: Instrument, truth: Truth) -> np.ndarray:
+        """Return the noise of source, twice, and background; of an exposure that is not known, that of the middle one."""
+        t = truth.get("exposure", np.full(len(flux), 10.0 ** float(np.mean(self.log10_exposure))))
+        return np.sqrt(2 * np.maximum(flux, 0) / t[:, None, None] + self.background_rms**2)
+
 
 @dataclass(frozen=True)
 class SkyCountsMinMax(Recording):
@@ -115,6 +134,10 @@ class SkyCountsMinMax(Recording):
         counts -= low
         counts /= high - low
         return counts, {}
+
+    def sigma(self, flux: np.ndarray, instrument: Instrument, truth: Truth) -> np.ndarray:
+        """Return the noise of source and sky, in counts."""
+        return np.sqrt(np.maximum(flux, 0) + self.sky)
 
 
 DEPTH = Uniform(0.75, 1.3)

@@ -10,6 +10,7 @@ import numpy as np
 from darklens.data import Table, TableWriter
 from darklens.errors import InputError
 from darklens.lensing import Cosmology
+from darklens.simulate.bands import names_of
 from darklens.simulate.instruments import instrument as find_instrument
 from darklens.simulate.presets import Preset
 from darklens.simulate.presets import preset as find_preset
@@ -123,7 +124,7 @@ def manifest(preset: Preset, n: int, seed: int) -> dict:
         "flux_unit": preset.recording.unit,
         "rows": n,
         "units": {k: UNITS[k] for k in preset.truth_columns},
-    }
+    } | ({"band_names": names_of(preset.instruments)} if len(preset.instruments) > 1 else {})
 
 
 def _batches(preset: Preset, n: int, seed: int, start: int, device: str, report: Callable[[int], None]) -> Iterator[dict]:

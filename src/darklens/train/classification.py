@@ -18,6 +18,7 @@ from darklens.errors import InputError, unknown
 from darklens.train.augment import augmented
 from darklens.train.config import TrainConfig
 from darklens.train.imbalance import Imbalance
+from darklens.train.task import random_order
 
 if TYPE_CHECKING:
     from darklens.train.loop import Training
@@ -106,7 +107,7 @@ class Classification:
         """Return which images an epoch goes through, `(n,)`: all of them in random order, or each class equally often."""
         if self.imbalance and self.imbalance.kind == "balanced-sampling":
             return self.imbalance.order(images.labels, generator)
-        return torch.randperm(len(images), generator=generator).numpy()
+        return random_order(images, generator)
 
     def augment(
         self, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator, share: tuple[slice, int]

@@ -17,7 +17,7 @@ without knowing the structure. No label is needed, no simulation without noise, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from zlib import crc32
 
 import numpy as np
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from darklens.train.augment import augment
 from darklens.train.config import TrainConfig
 from darklens.train.seeds import seed_at
+from darklens.train.task import random_order
 
 if TYPE_CHECKING:
     from darklens.train.image_set import ImageSet
@@ -48,9 +49,7 @@ class Denoising:
     residual: ClassVar[bool] = True
     kind: ClassVar[str] = "denoising"
 
-    def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
-        """Return the order `(n,)` in which an epoch goes through the images: a random one."""
-        return torch.randperm(len(images), generator=generator).numpy()
+    order = staticmethod(random_order)
 
     def augment(
         self, images: Tensor, targets: Tensor, settings: TrainConfig, generator: torch.Generator, share: tuple[slice, int]

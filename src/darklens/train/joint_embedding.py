@@ -12,7 +12,7 @@ those of the images that a device computes at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from darklens.train import augment_pixels
 from darklens.train.augment import augment
 from darklens.train.config import TrainConfig
 from darklens.train.config_foundation import FoundationConfig
+from darklens.train.task import random_order
 
 if TYPE_CHECKING:
     from darklens.train.image_set import ImageSet
@@ -44,9 +45,7 @@ class JointEmbedding:
     settings: FoundationConfig
     kind: ClassVar[str] = "joint-embedding"
 
-    def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
-        """Return the order `(n,)` in which an epoch goes through the images: a random one."""
-        return torch.randperm(len(images), generator=generator).numpy()
+    order = staticmethod(random_order)
 
     def augment(
         self, images: Tensor, targets: Tensor, settings: TrainConfig, generator: torch.Generator, share: tuple[slice, int]

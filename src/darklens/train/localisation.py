@@ -8,7 +8,7 @@ likelihoods: where an image says nothing about a clump, the network learns to sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from darklens.train.config import TrainConfig
 from darklens.train.config_localisation import LocalisationConfig
 from darklens.train.preprocess import prepare
+from darklens.train.task import random_order
 
 if TYPE_CHECKING:
     from darklens.train.clump_set import ClumpSet
@@ -44,9 +45,7 @@ class Localisation:
     scale: float
     kind: ClassVar[str] = "localisation"
 
-    def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
-        """Return the order `(n,)` in which an epoch goes through the images: a random one."""
-        return torch.randperm(len(images), generator=generator).numpy()
+    order = staticmethod(random_order)
 
     def augment(
         self, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator, share: tuple[slice, int]

@@ -10,7 +10,7 @@ plain squared error of He et al. (2022, arXiv:2111.06377, sect. 3), in whatever 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from darklens.models import sky_and_noise
 from darklens.train.augment import augment
 from darklens.train.config import TrainConfig
+from darklens.train.task import random_order
 
 if TYPE_CHECKING:
     from darklens.train.image_set import ImageSet
@@ -43,9 +44,7 @@ class MaskedAutoencoding:
     residual: bool = False
     kind: ClassVar[str] = "masked-autoencoder"
 
-    def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
-        """Return the order `(n,)` in which an epoch goes through the images: a random one."""
-        return torch.randperm(len(images), generator=generator).numpy()
+    order = staticmethod(random_order)
 
     def augment(
         self, images: Tensor, targets: Tensor, settings: TrainConfig, generator: torch.Generator, share: tuple[slice, int]

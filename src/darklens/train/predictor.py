@@ -194,7 +194,7 @@ class Predictor(Judge):
             return []
         return [
             f'the PSF (FWHM) is {found.measured:.4f}" +- {found.error:.4f}", and {self.run.name} takes {found.assumed:.4f}":'
-            " what it says is not to be trusted; --calibrate measures PSF and noise, and uses them"
+            " what it says is not to be trusted; darklens predict --calibrate measures PSF and noise, and uses them"
         ]
 
     def on(self, device: str) -> Predictor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from darklens.models import sky_and_noise, upsampled
 from darklens.train.augment import augment
 from darklens.train.config import TrainConfig
 from darklens.train.config_super_resolution import SuperResolutionConfig
+from darklens.train.task import random_order
 
 if TYPE_CHECKING:
     from darklens.train.loop import Training
@@ -49,9 +50,7 @@ class SuperResolution:
     typical: float
     kind: ClassVar[str] = "super-resolution"
 
-    def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
-        """Return the order `(n,)` in which an epoch goes through the pairs: a random one."""
-        return torch.randperm(len(images), generator=generator).numpy()
+    order = staticmethod(random_order)
 
     def augment(
         self, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator, share: tuple[slice, int]

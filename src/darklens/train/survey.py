@@ -76,6 +76,15 @@ class Scorer:
             return end - first
         return self.score(part)
 
+    def sample(self, part: int, most: int) -> np.ndarray:
+        """Return the first images of a part that suit the model, `(n, bands, H, W)`, at most so many."""
+        found: list[np.ndarray] = [np.zeros((0, *self.judge.shape), np.float32)]
+        for lot in self.images.read(part):
+            found.append(self._images(lot, [])[0][:most])
+            if sum(map(len, found)) >= most:
+                break
+        return np.concatenate(found)[:most]
+
     def finish(self, part: int, lots: Iterable[Cutouts]) -> int:
         """Score and write what was read of a part."""
         bad: list[tuple[str, str, str]] = []

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from darklens.train.loop import Training
 
 
+def random_order(images: Any, generator: torch.Generator) -> np.ndarray:
+    """Return the order `(n,)` in which an epoch goes through n things: a random one, as most tasks want it."""
+    return torch.randperm(len(images), generator=generator).numpy()
+
+
 class Images(Protocol):
     """A set of things to learn from, or to judge on: `ImageSet`, or a class of its own beside it.
 

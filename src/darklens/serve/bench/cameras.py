@@ -9,7 +9,7 @@ import numpy as np
 from darklens.errors import unknown
 from darklens.lensing import SersicEllipse
 from darklens.simulate import INSTRUMENTS, PRESETS, CommonTest, DeepLenseSim, Instrument, Preset
-from darklens.simulate.noise import Exposure, NoiseFree, Recording, SkyCountsMinMax
+from darklens.simulate.noise import Exposure, NoiseFree, Recording
 from darklens.simulate.populations import PhysicalLens
 
 SOURCE_MAG = 20.0
@@ -54,12 +54,8 @@ class Camera:
 
     def sigma(self, flux: np.ndarray) -> np.ndarray:
         """Return the noise of each pixel in units of the flux; a hundredth of the peak for a camera that has none."""
-        light, seen = np.maximum(flux, 0), self.instrument
-        if isinstance(self.recording, Exposure):
-            return np.sqrt(light / seen.total_exposure + seen.background_sigma**2)
-        if isinstance(self.recording, SkyCountsMinMax):
-            return np.sqrt(light + self.recording.sky)
-        return np.full_like(light, max(FAINT * float(light.max()), 1e-12))
+        found = self.recording.sigma(flux[None], self.instrument, {})
+        return np.full_like(flux, max(FAINT * float(flux.max()), 1e-12)) if found is None else found[0]
 
 
 def _zero_point(preset: Preset) -> float | None:

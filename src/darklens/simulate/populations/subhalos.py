@@ -12,7 +12,7 @@ import darklens.simulate.halos as halos
 from darklens.errors import InputError, unknown
 from darklens.lensing import CoredTNFWHalos, Mass, PointMasses, TNFWHalos
 from darklens.simulate.populations.base import Perturbers, System, points
-from darklens.simulate.populations.dark_matter import COLD, DarkMatter, halo_profiles
+from darklens.simulate.populations.dark_matter import COLD, COSMOLOGY, DarkMatter, halo_profiles
 from darklens.simulate.populations.deeplense import de_broglie_arcsec
 from darklens.simulate.populations.line_of_sight import LineOfSight
 from darklens.simulate.populations.physical import PhysicalLens
@@ -87,8 +87,9 @@ class Subhalos(PhysicalLens):
             )
         check_support("f_sub", self.f_sub, 0.0, 1.0)
         check_support("cross_section", self.cross_section, 0.0)
-        most = self.expected_number(self.f_sub.support[1], self.theta_E.support[1])
-        if most > MAX_HALOS:
+        ends = self.f_sub.support[1], self.theta_E.support[1]
+        at_most = COSMOLOGY.critical_surface_density_at_most(self.z_lens, self.z_source)
+        if self._expected(*ends, at_most) > MAX_HALOS and (most := self.expected_number(*ends)) > MAX_HALOS:
             raise InputError(
                 f"f_sub up to {self.f_sub.support[1]:g} from {self.m_sub.low:g} M_sun makes {most:,.0f} haloes a system, "
                 f"and {MAX_HALOS:,} is the limit: raise the lower limit of m_sub or lower f_sub"
@@ -112,7 +113,10 @@ class Subhalos(PhysicalLens):
 
     def expected_number(self, f_sub: float, theta_E: float) -> float:
         """Return the mean number of cold subhaloes in the disc of radius `r_max theta_E`."""
-        within = f_sub * math.pi * theta_E**2 * self.sigma_critical / self.m_sub.mean()
+        return self._expected(f_sub, theta_E, self.sigma_critical)
+
+    def _expected(self, f_sub: float, theta_E: float, sigma_critical: float) -> float:
+        within = f_sub * math.pi * theta_E**2 * sigma_critical / self.m_sub.mean()
         return within * float(self._enclosed(self.r_max * theta_E) / self._enclosed(theta_E))
 
     def draw_system(self, label: str, rng: np.random.Generator) -> System:

@@ -20,6 +20,7 @@ from darklens.train.generation.process import Process
 from darklens.train.generation.smooth_lenses import Backdrop
 from darklens.train.preprocess import prepare
 from darklens.train.seeds import seed_at
+from darklens.train.task import random_order
 
 if TYPE_CHECKING:
     from darklens.train.loop import Training
@@ -47,9 +48,7 @@ class Generation:
 
     kind = "generation"
 
-    def order(self, images: ConditionedImages, generator: torch.Generator) -> np.ndarray:
-        """Return the positions that an epoch goes through, in random order."""
-        return torch.randperm(len(images), generator=generator).numpy()
+    order = staticmethod(random_order)
 
     def augment(
         self, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator, share: tuple[slice, int]

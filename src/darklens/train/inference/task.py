@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from darklens.train.config import TrainConfig
 from darklens.train.inference.image_set import ParameterSet
 from darklens.train.inference.space import ParameterSpace
 from darklens.train.logits import predict_logits
+from darklens.train.task import random_order
 
 if TYPE_CHECKING:
     from darklens.train.loop import Training
@@ -29,9 +30,7 @@ class Inference:
     space: ParameterSpace
     kind: ClassVar[str] = "inference"
 
-    def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
-        """Return the order `(n,)` in which an epoch goes through the images: a random one."""
-        return torch.randperm(len(images), generator=generator).numpy()
+    order = staticmethod(random_order)
 
     def augment(
         self, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator, share: tuple[slice, int]

@@ -38,6 +38,7 @@ async function judge(files) {
       const { header, arrays } = unframe(await (await ask(`/api/predict?${options}`, { method: "POST", body: form })).arrayBuffer());
       const answered = header.predictions.map((row, k) => show(row, k, arrays, header, known, explained(row, part, options)));
       list([...answered, ...header.refused.map(refusal)]);
+      for (const sentence of header.noticed) notice(sentence, "error");
     } catch (error) {
       list((error.about?.refused || [{ name: part.map((f) => f.name).join(", "), error: error.message }]).map(refusal));
     }

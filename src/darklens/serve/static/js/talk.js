@@ -15,7 +15,7 @@ export async function ask(path, options = {}) {
     throw new Failure("The server does not answer: is it still running?", 0);
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) location.assign("/login");
+  if (answer.status === 401) location.assign(`/login?to=${encodeURIComponent(location.pathname + location.search)}${location.hash}`);
   let about = {};
   try { about = await answer.json(); } catch { /* no JSON: the status has to do */ }
   throw new Failure(about.error || `The server answered ${answer.status}.`, answer.status, about);
