@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from darklens.data import is_pairs, read_pairs
 from darklens.errors import InputError
@@ -51,4 +52,29 @@ def test_what_has_no_partner_is_named(folder):
 def test_what_does_not_fit_is_named(folder, side, name, image, sentence):
     np.save(folder / side / f"{name}.npy", image)
     with pytest.raises(InputError, match=sentence):
+        read_pairs(folder)
+
+
+def test_headers_of_files_say_scale_and_unit(folder):
+    for k in range(3):
+        (folder / "LR" / f"sample{k}.npy").unlink()
+        header = fits.Header({"PIXSCALE": 0.1, "BUNIT": "nJy"} | ({} if k else {"OBJECT": "a lens"}))
+        fits.PrimaryHDU(np.zeros((6, 6), np.float32), header).writeto(folder / "LR" / f"sample{k}.fits.gz")
+    assert read_pairs(folder).about == {"pixel_scale": 0.1, "flux_unit": "nJy"}
+    fits.PrimaryHDU(np.zeros((6, 6), np.float32), fits.Header({"PIXSCALE": 0.2})).writeto(
+        folder / "LR" / "sample1.fits.gz", overwrite=True
+    )
+    assert read_pairs(folder).about == {}
+
+
+def test_one_image_a_file_and_one_file_a_name(folder):
+    fits.PrimaryHDU(np.zeros((12, 12), np.float32)).writeto(folder / "HR" / "sample1.fits")
+    with pytest.raises(InputError, match=r"HR holds two images called sample1, one is sample1.npy: leave one out"):
+        read_pairs(folder)
+    (folder / "HR" / "sample1.fits").unlink()
+    np.save(folder / "HR" / "sample2.npy", np.zeros((5, 1, 12, 12)))
+    with pytest.raises(InputError, match=r"HR/sample2.npy holds more than one image: give each pair files of its own"):
+        read_pairs(folder)
+    np.save(folder / "HR" / "sample2.npy", np.zeros((3, 12, 12)))
+    with pytest.raises(InputError, match=r"HR/sample2 has 3 bands where LR of the first pair has 1"):
         read_pairs(folder)

@@ -147,6 +147,12 @@ def test_pairs_of_files_are_trained_on(tmp_path):
     assert any("were measured and removed" in sentence for sentence in said)
     assert run.model["pairs"]["gain"] == pytest.approx(0.25, rel=0.05)
     assert "coverage" not in run.metrics
+    header = fits.Header({"PIXSCALE": 0.2, "BUNIT": "nJy"})  # files of numbers alone say neither scale nor unit
+    fits.PrimaryHDU(pairs.low[0, 0], header).writeto(tmp_path / "low.fits")
+    assert darklens.enhance(run, tmp_path / "low.fits", tmp_path / "fine.fits", device="cpu")["pixel_scale"] == 0.1
+    np.save(tmp_path / "low.npy", pairs.low[0])
+    assert darklens.enhance(run, tmp_path / "low.npy", tmp_path / "bare.fits", device="cpu")["pixel_scale"] is None
+    assert "PIXSCALE" not in fits.getheader(tmp_path / "bare.fits")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def enhance(
     about, scale = records[0].metadata, enhancer.scale
     pixels = enhancer.checked(records[0].image, str(image), about.get("pixel_scale"), about.get("bunit"))
     sharper, sigma = enhancer(pixels[None])
-    fine = (about.get("pixel_scale") or enhancer.pixel_scale) / scale
+    coarse = about.get("pixel_scale") or enhancer.pixel_scale
+    fine = coarse and coarse / scale
     notes = (f"darklens enhance: {enhancer.described['name']}, {scale}x, from {Path(image).name}", f"run {enhancer.run.name}")
     source = Path(records[0].source or image)
     write_enhanced(

@@ -118,6 +118,9 @@ def show_metrics(named: dict[str, dict], as_json: bool) -> None:
         console.show_json(next(iter(named.values())) if len(named) == 1 else named)
     else:
         console.metrics_table("metrics with 95% intervals", named)
+        for name, metrics in named.items():
+            for note in metrics.get("notes") or ():
+                console.say(f"{name}: {note}")
 
 
 def show_seeds(runs: list[Run], as_json: bool) -> None:

@@ -101,7 +101,7 @@ def export_table(
         "pixel_scale": table.pixel_scale,
         "flux_unit": table.manifest.get("flux_unit"),
         "units": {name: table.units(name) for name in _truth(table)},
-    }
+    } | ({"synthetic": True, "source": table.manifest.get("source")} if table.manifest.get("synthetic") else {})
     report = ExportReport(str(out), layout, len(table))
     temporary = out.with_name(out.name + TEMPORARY)
     suffix, encode = (".fits", _fits_of(table)) if layout == "fits" else (".npy", _npy_of(band_axis))
@@ -240,6 +240,8 @@ def _cards(table: Table, batch: dict[str, Any], i: int, units: dict[str, str]) -
     """Iterate over the cards of a header: name, value, comment. FITS has no NaN, so an unknown truth has no card."""
     scale, unit = table.pixel_scale, table.manifest.get("flux_unit")
     yield "EXTNAME", "IMAGE", ""
+    if table.manifest.get("synthetic"):
+        yield "SYNTHET", True, "made up by a network"
     if unit:
         yield "BUNIT", _ascii(unit), "per pixel"
     if scale:

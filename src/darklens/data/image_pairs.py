@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ class ImagePairs:
         low: `(n, bands, h, w)` float32.
         high: `(n, bands, scale h, scale w)` float32.
         truth: what `high` would be without noise, None where nobody knows.
-        about: what the low-resolution table's manifest says; empty for files.
+        about: what the low-resolution table's manifest says; of files, `pixel_scale` and `flux_unit` where their headers agree.
         checksum: of both sides; empty for files.
     """
 
@@ -67,39 +68,51 @@ def read_pairs(path: str | Path, rows: int | None = None) -> ImagePairs:
 
     Raises:
         InputError: a folder is missing, a pair lacks one side, holds values that are not finite or has another size or scale
-            factor than the others; the image is named.
+            factor than the others, or files with several images or of one name; the image is named.
     """
     path = Path(path)
     if not is_pairs(path):
         raise InputError(f"{path} holds no pairs: give a folder with HR/ and LR/ that hold images of the same names")
-    high, low = _side(path / HIGH, rows), _side(path / LOW, rows)
+    (high, _), (low, about) = _side(path / HIGH, rows), _side(path / LOW, rows)
     ids = _paired(path, high, low)
     pairs = [(str(name), low[name], high[name]) for name in ids]
     scale = _scale(path, *pairs[0])
     for name, small, large in pairs:
         _check(path, name, small, large, pairs[0][1].shape, scale)
-    truth = _side(path / TRUTH, rows) if (path / TRUTH / MANIFEST).is_file() else None
+    truth = _side(path / TRUTH, rows)[0] if (path / TRUTH / MANIFEST).is_file() else None
+    if truth is not None and (alone := [name for name in ids if name not in truth]):
+        raise InputError(f"{path / TRUTH} lacks {alone[0]}, which HR and LR have: simulate the three together, or leave TRUTH out")
     tables = [Table.open(path / side) for side in (HIGH, LOW) if (path / side / MANIFEST).is_file()]
     return ImagePairs(
         np.array(ids, dtype=object),
         np.stack([small for _, small, _ in pairs]),
         np.stack([large for *_, large in pairs]),
         None if truth is None else np.stack([truth[name] for name in ids]),
-        tables[-1].manifest if tables else {},
+        about,
         "-".join(table.checksum[:32] for table in tables),
     )
 
 
-def _side(folder: Path, rows: int | None) -> dict[str, np.ndarray]:
-    """Return name -> `(bands, y, x)` of a table or of a folder of files."""
+def _side(folder: Path, rows: int | None) -> tuple[dict[str, np.ndarray], dict]:
+    """Return name -> `(bands, y, x)` of a table or of a folder of files, and what is known about all of them."""
     if (folder / MANIFEST).is_file():
         table = Table.open(folder)
         part = table if rows is None else table.select(rows=np.arange(min(rows, len(table))))
-        return dict(zip(part.ids.tolist(), part.image_array(), strict=True))
+        return dict(zip(part.ids.tolist(), part.image_array(), strict=True)), table.manifest
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     if not files:
         raise InputError(f"{folder} holds no image: give .npy or FITS files, or a table")
-    return {file.stem: next(iter(read(file, fill="refuse"))).image for file in files[:rows]}
+    found, heads = {}, []
+    for file in files[:rows]:
+        records = list(islice(read(file, fill="refuse"), 2))
+        if len(records) > 1:
+            raise InputError(f"{file} holds more than one image: give each pair files of its own, or tables (darklens import)")
+        if (name := file.name.removesuffix(".gz").rpartition(".")[0] or file.name) in found:
+            raise InputError(f"{folder} holds two images called {name}, one is {file.name}: leave one out, or give it another name")
+        found[name] = records[0].image
+        heads.append((records[0].metadata.get("pixel_scale"), records[0].metadata.get("bunit")))
+    scale, unit = (values.pop() if len(values := set(column)) == 1 else None for column in zip(*heads, strict=True))
+    return found, {key: value for key, value in (("pixel_scale", scale), ("flux_unit", unit)) if value}
 
 
 def _paired(path: Path, high: dict, low: dict) -> Sequence[str]:
@@ -127,10 +140,10 @@ def _check(path: Path, name: str, low: np.ndarray, high: np.ndarray, shape: tupl
     wanted = (shape[0], shape[1] * scale, shape[2] * scale)
     for side, image, needed in ((LOW, low, shape), (HIGH, high, wanted)):
         if image.shape != needed:
-            raise InputError(
-                f"{path / side / name} is {_size(image)} pixels where the first pair has {needed[1]}x{needed[2]} "
-                f"(scale factor {scale}): leave it out, or cut it to that size"
-            )
+            what = f"is {_size(image)} pixels where the first pair has {needed[1]}x{needed[2]} (scale factor {scale})"
+            if len(image) != needed[0]:
+                what = f"has {len(image)} bands where {LOW} of the first pair has {needed[0]}"
+            raise InputError(f"{path / side / name} {what}: leave it out, or cut it to that size")
         if bad := int((~np.isfinite(image)).sum()):
             raise InputError(f"{path / side / name} has {bad} pixels that are not finite numbers: mend it, or leave it out")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darklens.data.folders import File, Skip, class_order
+from darklens.data.folders import MARKER, File, Skip, class_order
 from darklens.data.options import Options
 from darklens.data.reading import ahead, files_of, probe_file, read
 from darklens.data.record import Record
@@ -26,6 +26,7 @@ from darklens.data.table import MANIFEST, Table
 from darklens.data.tally import Tally
 from darklens.data.writer import TableWriter
 from darklens.errors import InputError
+from darklens.files import read_json
 from darklens.units import UNITS
 
 Size = tuple[int, int] | None
@@ -173,7 +174,7 @@ def import_path(
         "pixel_scale": pixel_scale or (None if size else plan.pixel_scale),
         "units": plan.truth,
         "band_names": plan.bands,
-    }
+    } | _made_up(path)
     classes = [label] if label is not None else plan.classes_of(shape, size is not None)
     with TableWriter(out, shape=shape, classes=classes, manifest=manifest, force=force) as writer:
         found = read(path, label=label, on_skip=report.skip, workers=workers, **options.given())
@@ -183,6 +184,14 @@ def import_path(
         if not writer.complete:
             writer.write(records)
     return report
+
+
+def _made_up(path: Path) -> dict[str, Any]:
+    """Return the mark of images that a network made up, of a table or of the files that it was exported to; else nothing."""
+    for name in (MANIFEST, MARKER):
+        if (path / name).is_file() and (about := read_json(path / name)).get("synthetic"):
+            return {"synthetic": True, "source": about.get("source")}
+    return {}
 
 
 def _fitting(records: Iterator[Record], shape: tuple[int, ...], size: Size, skip: Skip) -> Iterator[Record]:

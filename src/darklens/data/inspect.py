@@ -40,7 +40,7 @@ def summary(source: Table | str | Path, **options: Any) -> dict[str, Any]:
 
 
 def _about(table: Table) -> dict[str, Any]:
-    taken = {key: table.manifest.get(key) for key in ("preset", "seed", "flux_unit", "source")}
+    taken = {key: table.manifest.get(key) for key in ("preset", "seed", "flux_unit", "source", "synthetic")}
     units = {name: table.units(name) for name in table.columns if table.units(name)}
     return taken | {
         "shape": list(table.shape),

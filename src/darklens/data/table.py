@@ -161,6 +161,13 @@ class Table:
         """Arcsec a pixel; None where unknown."""
         return self.manifest.get("pixel_scale")
 
+    @property
+    def made_up(self) -> str | None:
+        """One sentence if a network made the images up, which are then no evidence of anything; None if not."""
+        if not self.manifest.get("synthetic"):
+            return None
+        return f"{self.path} holds images that a network made up ({self.manifest.get('source')}), neither observed nor simulated"
+
     @cached_property
     def checksum(self) -> str:
         """SHA-256 in hexadecimal, over the shards' (on disk), the content (in memory), and the rows of a part."""

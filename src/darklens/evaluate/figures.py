@@ -135,7 +135,14 @@ def plot_history(
 
 
 def show_image(
-    ax: Axes, image: np.ndarray, *, title: str = "", unit: str = "", pixel_scale: float | None = None, bar: bool = True
+    ax: Axes,
+    image: np.ndarray,
+    *,
+    title: str = "",
+    unit: str = "",
+    pixel_scale: float | None = None,
+    bar: bool = True,
+    among: np.ndarray | None = None,
 ) -> None:
     """Show one image with an asinh stretch, a colour bar in its own unit and a scale bar in arcsec.
 
@@ -150,9 +157,10 @@ def show_image(
         unit: of the pixel values.
         pixel_scale: arcsec a pixel, for the scale bar.
         bar: draw the colour bar.
+        among: images `(n, H, W)` that share one stretch with it; its own by default.
     """
     in_colour = image.ndim == 3
-    norm, beyond = (None, False) if in_colour else _stretch(image)
+    norm, beyond = (None, False) if in_colour else _stretch(image if among is None else among)
     drawn = ax.imshow(image, origin="lower", cmap=SKY_MAP, norm=norm, interpolation="nearest")
     ax.set_facecolor("#9aa0ac")
     ax.set_xticks([])

@@ -242,14 +242,14 @@ def save_losses(pictures: FigureSet, history: Sequence[dict[str, float]]) -> Non
 def save_strip(
     path: Path, images: np.ndarray, titles: Sequence[str], *, columns: int = 8, pixel_scale: float | None = None
 ) -> None:
-    """Draw images `(n, H, W)` in a row, or several, as a PNG; one stretch an image."""
+    """Draw images `(n, H, W)` in a row, or several, as a PNG; one stretch for all."""
     rows = -(-len(images) // columns)
     figure = new_figure(1.5 * min(columns, len(images)), 1.68 * rows)
     axes = figure.subplots(rows, min(columns, len(images)), squeeze=False).ravel()
     for ax in axes[len(images) :]:
         ax.axis("off")
     for ax, image, title in zip(axes, images, titles, strict=False):
-        show_image(ax, image, title=title, bar=False, pixel_scale=pixel_scale)
+        show_image(ax, image, title=title, bar=False, pixel_scale=pixel_scale, among=images)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     write_atomic(Path(path), buffer.getvalue())
@@ -258,13 +258,13 @@ def save_strip(
 def save_animation(
     path: Path, images: np.ndarray, titles: Sequence[str], *, rate: float = 8.0, pixel_scale: float | None = None
 ) -> None:
-    """Write images `(n, H, W)` as an endless GIF, forth and back, `rate` of them a second."""
+    """Write images `(n, H, W)` as an endless GIF, forth and back, `rate` of them a second; one stretch for all."""
     from PIL import Image
 
     frames = []
     for image, title in zip(images, titles, strict=True):
         figure = new_figure(2.6, 2.8)
-        show_image(figure.subplots(), image, title=title, bar=False, pixel_scale=pixel_scale)
+        show_image(figure.subplots(), image, title=title, bar=False, pixel_scale=pixel_scale, among=images)
         figure.canvas.draw()
         frames.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()))
     frames += frames[-2:0:-1]

@@ -217,7 +217,10 @@ def _import_folder(path: str, folder: Path) -> Path:
 def _as_table(path: str, folder: Path, log: Log) -> Table:
     source = Path(path)
     if (source / "manifest.json").is_file():
-        return Table.open(source)
+        table = Table.open(source)
+        if table.made_up:
+            log(table.made_up)
+        return table
     out = _import_folder(path, folder)
     report = import_path(source, out, force=True)
     for line in report.lines():
@@ -284,7 +287,7 @@ def data_card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, Imag
         removed: copies that were taken out of the training images.
     """
     manifest = table.manifest
-    kept = ("summary", "notes", "instrument", "cosmology", "pixel_scale", "flux_unit", "band_names", "preset")
+    kept = ("summary", "notes", "instrument", "cosmology", "pixel_scale", "flux_unit", "band_names", "preset", "synthetic")
     splits = {
         name: {
             "rows": len(images),

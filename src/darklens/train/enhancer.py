@@ -62,7 +62,7 @@ class Enhancer:
             raise InputError(f"{run.path} is a run of {kind} and makes no image sharper: give a run of super-resolution")
         self.run, self.described, self.pairs = run, described, described["pairs"]
         self.shape, self.scale, self.gain = tuple(described["shape"]), self.pairs["scale"], self.pairs["gain"]
-        self.pixel_scale: float = described["pixel_scale"]
+        self.pixel_scale: float | None = described["pixel_scale"]
         self.smooth = SmoothPairs.from_dict(described["smooth"]) if "smooth" in described else None
         self.device = resolve_device(device)
         self.model = build_enhancer(described).to(self.device)
@@ -90,7 +90,7 @@ class Enhancer:
                 f"{name} is in {unit} and the run was trained on {own}: bring it into that unit (BUNIT in its header), or train on "
                 "pairs of yours"
             )
-        if pixel_scale is not None and abs(pixel_scale / self.pixel_scale - 1) > SAME_SCALE:
+        if pixel_scale is not None and self.pixel_scale is not None and abs(pixel_scale / self.pixel_scale - 1) > SAME_SCALE:
             raise InputError(
                 f'{name} has pixels of {pixel_scale:.4g}" and the run was trained on {self.pixel_scale:.4g}": '
                 "give images of that scale, or train on pairs of yours"

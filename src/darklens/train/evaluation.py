@@ -120,6 +120,11 @@ def judge(
     probabilities = answers.probabilities
     metrics = classification_metrics(probabilities, images.labels, predictor.classes) | _promises(answers, images.labels, predictor)
     metrics |= search_metrics(predictor, images, probabilities)
+    if card.get("synthetic"):
+        made_up = (
+            f"the images were made up by a network ({card['source']}): figures on them say nothing about simulated or real lenses"
+        )
+        metrics["notes"] = [*metrics["notes"], made_up]
     columns = {name: probabilities[:, k] for k, name in enumerate(predictor.classes)}
     names = np.array(predictor.classes, dtype=object)
     ids = [str(i) for i in images.ids]
@@ -230,7 +235,9 @@ def _labelled(
 
 def _card(path: Path, images: ImageSet, split: str | None, group: dict[str, str]) -> dict[str, Any]:
     manifest = Table.open(path).manifest if (path / MANIFEST).is_file() else {}
-    kept = {k: manifest.get(k) for k in ("preset", "summary", "notes", "instrument", "pixel_scale", "flux_unit", "seed")}
+    kept = {
+        k: manifest.get(k) for k in ("preset", "summary", "notes", "instrument", "pixel_scale", "flux_unit", "seed", "synthetic")
+    }
     return kept | {
         "source": str(manifest.get("source") or path),
         "shape": list(images.shape),

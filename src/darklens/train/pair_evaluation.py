@@ -104,8 +104,8 @@ def evaluate_pairs(enhancer: Enhancer, path: Path, *, name: str | None = None, o
     if pairs.scale != enhancer.scale:
         raise InputError(f"{path} has pairs of scale factor {pairs.scale} and the run makes images {enhancer.scale} times finer")
     for who, image in zip(pairs.ids, pairs.low, strict=True):
-        enhancer.checked(image, f"{path / 'LR' / str(who)}", pairs.about.get("pixel_scale"))
-    if settings.register_pairs and not pairs.about:
+        enhancer.checked(image, f"{path / 'LR' / str(who)}", pairs.about.get("pixel_scale"), pairs.about.get("flux_unit"))
+    if settings.register_pairs and "gain" not in pairs.about:
         pairs, _ = registered(pairs, path)
     images = PairSet(pairs, settings.target == "truth" and pairs.truth is not None)
     place = enhancer.run.evaluation(name or path.resolve().name) if out is None else Evaluation(out)

@@ -31,10 +31,18 @@ def pair_facts(pairs: ImagePairs) -> dict[str, Any]:
         `scale`; `gain`, the value of a fine pixel for that of a coarse one; `blur`, the deviation in fine pixels by which the
         coarse PSF is wider; `iterations`, with which Richardson-Lucy comes nearest to the sharp images; `unit`, the typical rise
         of a coarse image above its median; `peaks`, the smallest and the largest; `measured`, which of these were measured.
+
+    Raises:
+        InputError: the pairs show nothing.
     """
     about, few = pairs.about, pairs.take(np.arange(min(LOOKED_AT, len(pairs))))
     rises = pairs.low.max((1, 2, 3)) - np.median(pairs.low, axis=(1, 2, 3))
     gain = about.get("gain") or _gain(few)
+    if not 0 < gain < np.inf:
+        raise InputError(
+            f"the light of the images in HR above the level of their border is {gain:.3g} of that in LR: pairs to learn from show "
+            "something brighter than the sky, in both; look at them with darklens inspect"
+        )
     widths = about.get("psf_fwhm")
     fine = (about.get("pixel_scale") or 1.0) / pairs.scale
     blur = (widths["LR"] ** 2 - widths["HR"] ** 2) ** 0.5 / FWHM_PER_SIGMA / fine if widths else _blur(few, gain)
@@ -52,7 +60,8 @@ def pair_facts(pairs: ImagePairs) -> dict[str, Any]:
 def _gain(pairs: ImagePairs) -> float:
     """Return the ratio of the mean light above the border's level, fine over coarse."""
     light = [side.mean((1, 2, 3)) - _edge(side) for side in (pairs.high, pairs.low)]
-    return float(np.median(light[0] / np.where(light[1] == 0, np.nan, light[1])))
+    ratios = light[0] / np.where(light[1] == 0, np.nan, light[1])
+    return float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else 0.0
 
 
 def _edge(images: np.ndarray) -> np.ndarray:

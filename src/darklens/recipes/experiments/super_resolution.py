@@ -136,7 +136,7 @@ def _read(data: DataConfig, settings: SuperResolutionConfig, log: Log) -> dict[s
     for name, pairs in parts.items():
         if not len(pairs):
             raise InputError(f"{path} leaves no pair for {name}: give more pairs, or other data.fractions")
-        if settings.register_pairs and not pairs.about:
+        if settings.register_pairs and "gain" not in pairs.about:  # those of darklens are aligned as they are made
             parts[name], moved = registered(pairs, path)
             log(f"{name}: shifts of up to {moved.max():.3g} fine pixels (median {np.median(moved):.3g}) were measured and removed")
     return parts
@@ -186,9 +186,9 @@ def _card(data: DataConfig, parts: dict[str, ImagePairs], facts: dict[str, Any],
 
 def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     """Return `model.json`: with what is known about the pairs, by which images of another kind are told."""
-    known = {"pairs": splits.card["pairs"], "settings": splits.task.settings.model_dump()}
+    known = {"pixel_scale": splits.card["pixel_scale"], "pairs": splits.card["pairs"]}  # no scale where the files say none
     smooth = {"smooth": SmoothPairs.of(splits.train.pairs.about).as_dict()} if splits.task.settings.smooth_lens else {}
-    return common(recipe, splits) | known | smooth
+    return common(recipe, splits) | known | {"settings": splits.task.settings.model_dump()} | smooth
 
 
 def build(described: dict[str, Any], splits: Splits) -> nn.Module:
