@@ -14,7 +14,8 @@ from darklens.cli import app
 from darklens.errors import InputError
 from darklens.files import read_json
 from darklens.fit.one_lens import Choices, Macro, Model, Observation, PointSpread, SourceGrid, fit_lens, lens_light, locate
-from darklens.fit.one_lens.light import LightBasis
+from darklens.fit.one_lens.first_guess import starts_for
+from darklens.fit.one_lens.light import LightBasis, Shape
 from darklens.fit.one_lens.point_search import read_points, search
 from darklens.fit.one_lens.points import psf_error
 from darklens.fit.one_lens.reading import Given
@@ -344,3 +345,17 @@ def test_with_a_fine_psf_each_ray_is_a_point_of_its_own(quasar):
     coarse = Observation(known["image"], noise, spread.on_pixels, SCALE, mask, 2)
     assert (fine.blur @ np.ones(len(x))).reshape(SIDES)[12:-12, 12:-12] == pytest.approx(1, abs=2e-3)
     assert coarse.blur.shape[1] * 4 == fine.blur.shape[1]
+
+
+def test_a_start_has_the_source_where_the_images_come_together(quasar):
+    points = locate(quasar["where"], seen(quasar), PointSpread(gaussian()), (0.0, 0.0))
+    macro, source = Macro("epl+shear"), LightBasis((Shape("source", "sersic"),))
+    bounds = macro.bounds(1.0, (0, 0)) | source.bounds((0, 0), 1.0) | points.bounds
+    low, high = ({k: v[i] for k, v in bounds.items()} for i in (0, 1))
+    model = Model(seen(quasar), macro, lens_light("none", 1, 1), source, None, low, high, points=points)
+    for eta in starts_for(model, 0.95, (0.0, 0.0), 3, 0, points.seen):
+        start = dict(zip(model.names, eta.tolist(), strict=True))
+        bx, by = trace(model.masses(model.named(eta)), *points.seen.images)
+        assert {k: start[k] for k in points.names} == points.start
+        assert float(bx.min()) < start["source_x"] < float(bx.max())
+        assert float(by.min()) < start["source_y"] < float(by.max())
