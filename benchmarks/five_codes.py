@@ -37,8 +37,8 @@ EINSTEIN_RADIUS = {("test", "autolens"): 0.99308429, ("test2", "autolens"): 0.99
 """Of a code in units of the others', where it differs."""
 
 OPTIONS: dict[str, list[str]] = {
-    "test": ["--theta-e", "0.5", "--nodes", "25", "--annulus", "0,1.4"],
-    "test2": ["--theta-e", "0.5", "--nodes", "25", "--annulus", "0,1.4"],
+    "test": ["--theta-e", "0.5", "--nodes", "25", "--annulus", "0,0.9"],
+    "test2": ["--theta-e", "0.5", "--nodes", "25", "--annulus", "0,0.9"],
 }
 """Of the command, besides what the mocks were made with."""
 ABOUT = """\

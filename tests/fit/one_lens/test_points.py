@@ -14,7 +14,8 @@ from darklens.cli import app
 from darklens.errors import InputError
 from darklens.files import read_json
 from darklens.fit.one_lens import Choices, Macro, Model, Observation, PointSpread, SourceGrid, fit_lens, lens_light, locate
-from darklens.fit.one_lens.light import LightBasis
+from darklens.fit.one_lens.first_guess import starts_for
+from darklens.fit.one_lens.light import LightBasis, Shape
 from darklens.fit.one_lens.point_search import read_points, search
 from darklens.fit.one_lens.points import psf_error
 from darklens.fit.one_lens.reading import Given
@@ -98,6 +99,7 @@ def test_on_a_pixel_the_psf_is_itself_and_beyond_it_there_is_nothing():
     assert np.allclose(light[8:17, 12:19], kernel / kernel.sum())
     assert np.abs(light).sum() == pytest.approx(1)
     assert PointSpread(gaussian(4), 4).on_pixels.shape[0] % 2 == 1
+    assert PointSpread(np.ones((1, 3))).at(4.5, 5, (10, 11)).sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("along", ["row", "column"])
@@ -252,7 +254,6 @@ def test_the_same_image_twice_or_none_at_all_is_refused(quasar):
     [
         (np.ones((9, 9)), 0, "PSF oversampling 0 is outside 1 to 20"),
         (np.ones((8, 9)), 1, r"PSF of shape \(8, 9\): both sides must be odd"),
-        (np.ones((3, 3)), 1, "both sides must be odd and at least 5"),
         (np.zeros((9, 9)), 1, "PSF with sum 0: its pixels must be finite"),
     ],
 )
@@ -344,3 +345,17 @@ def test_with_a_fine_psf_each_ray_is_a_point_of_its_own(quasar):
     coarse = Observation(known["image"], noise, spread.on_pixels, SCALE, mask, 2)
     assert (fine.blur @ np.ones(len(x))).reshape(SIDES)[12:-12, 12:-12] == pytest.approx(1, abs=2e-3)
     assert coarse.blur.shape[1] * 4 == fine.blur.shape[1]
+
+
+def test_a_start_has_the_source_where_the_images_come_together(quasar):
+    points = locate(quasar["where"], seen(quasar), PointSpread(gaussian()), (0.0, 0.0))
+    macro, source = Macro("epl+shear"), LightBasis((Shape("source", "sersic"),))
+    bounds = macro.bounds(1.0, (0, 0)) | source.bounds((0, 0), 1.0) | points.bounds
+    low, high = ({k: v[i] for k, v in bounds.items()} for i in (0, 1))
+    model = Model(seen(quasar), macro, lens_light("none", 1, 1), source, None, low, high, points=points)
+    for eta in starts_for(model, 0.95, (0.0, 0.0), 3, 0, points.seen):
+        start = dict(zip(model.names, eta.tolist(), strict=True))
+        bx, by = trace(model.masses(model.named(eta)), *points.seen.images)
+        assert {k: start[k] for k in points.names} == points.start
+        assert float(bx.min()) < start["source_x"] < float(bx.max())
+        assert float(by.min()) < start["source_y"] < float(by.max())

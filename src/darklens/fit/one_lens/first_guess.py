@@ -154,11 +154,7 @@ def starts_for(
     Raises:
         InputError: none does.
     """
-    known = model.points.start if model.points is not None else {}
-    points = (
-        np.array([known.get(name, value) for name, value in zip(model.names, eta, strict=True)])
-        for eta in starting_points(model.names, theta_E, centre, seed)
-    )
+    points = (_about_points(model, eta) for eta in starting_points(model.names, theta_E, centre, seed))
     if positions is None:
         return list(islice(points, number))
     low, high = model.bounds
@@ -174,3 +170,12 @@ def starts_for(
             "--position-tolerance"
         )
     return list(pool[near[:number]])
+
+
+def _about_points(model: Model, eta: np.ndarray) -> np.ndarray:
+    """Return a start with point images where they were located, and a smooth source where they come together."""
+    if model.points is None:
+        return eta
+    x, y = model.points.seen.offsets(model.masses(model.named(eta)))[1][0].tolist()
+    known = model.points.start | {"source_x": x, "source_y": y}
+    return np.array([known.get(name, value) for name, value in zip(model.names, eta, strict=True)])

@@ -43,11 +43,8 @@ class PointSpread:
                 f"PSF oversampling {self.oversampling} is outside 1 to {FINEST}: give the number of its pixels along a side of the "
                 "image's"
             )
-        if self.kernel.ndim != 2 or any(n % 2 == 0 or n < DEGREE for n in self.kernel.shape):
-            raise InputError(
-                f"PSF of shape {self.kernel.shape}: both sides must be odd and at least {DEGREE}, with the centre on the middle "
-                "pixel"
-            )
+        if self.kernel.ndim != 2 or any(n % 2 == 0 for n in self.kernel.shape):
+            raise InputError(f"PSF of shape {self.kernel.shape}: both sides must be odd, with the centre on the middle pixel")
         total = self.kernel.sum()
         if not np.isfinite(self.kernel).all() or total <= 0:
             raise InputError(f"PSF with sum {total:.4g}: its pixels must be finite with a positive sum; repair the file")
@@ -65,7 +62,7 @@ class PointSpread:
     def _integral(self) -> RectBivariateSpline:
         total = np.pad(self.kernel.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
         rows, columns = ((np.arange(n + 1) - 0.5 * n) / self.oversampling for n in self.kernel.shape)
-        return RectBivariateSpline(rows, columns, total, kx=DEGREE, ky=DEGREE)
+        return RectBivariateSpline(rows, columns, total, kx=min(DEGREE, len(rows) - 1), ky=min(DEGREE, len(columns) - 1))
 
     def at(self, row: float, column: float, shape: tuple[int, int], along: str = "") -> np.ndarray:
         """Return the light of a point of unit flux in each pixel, `(H, W)`.
