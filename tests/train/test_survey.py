@@ -246,19 +246,21 @@ def test_a_damaged_shard_costs_its_own_rows_alone(place, tmp_path):
     np.testing.assert_allclose(read_scores(tmp_path / "s")["lens"], alone["lens"].to_numpy()[rows], rtol=0, atol=1.01e-6)
 
 
-def test_pixels_of_a_table_that_are_not_finite(place, tmp_path):
+def test_pixels_of_a_table_that_are_not_finite_or_too_large(place, tmp_path):
     table = table_at(tmp_path / "t", n=10)
     shard = table / "part-00000.parquet"
     rows = pq.read_table(shard)
     storage = rows["image"].combine_chunks().storage.flatten().to_numpy(zero_copy_only=False).reshape(10, 1, SIZE, SIZE).copy()
     storage[4, 0, 2, 2] = np.nan
+    storage[7] = 1e30
     from darklens.data.schema import image_column
 
     pq.write_table(rows.set_column(1, rows.schema.field("image"), image_column(storage)), shard)
-    assert scored(place, tmp_path / "s", path=table)["bad"] == 1
+    assert scored(place, tmp_path / "s", path=table)["bad"] == 2
     bad = read_bad(tmp_path / "s").to_pylist()
-    assert bad[0]["id"] == "g00004"
+    assert [row["id"] for row in bad] == ["g00004", "g00007"]
     assert "1 pixels that are not finite" in bad[0]["reason"]
+    assert "values up to 1e+30" in bad[1]["reason"]
 
 
 def test_urls_and_store_files(place, tmp_path):

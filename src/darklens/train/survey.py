@@ -23,6 +23,7 @@ import torch
 from darklens.data import resize_image
 from darklens.data.filesystem import Folder
 from darklens.data.parts import Cutouts, PartedInput
+from darklens.data.record import LARGEST
 from darklens.data.scores import BAD, SCORES, bad_table, part_name, part_number
 from darklens.errors import InputError, WorkError
 from darklens.files import sha256_of
@@ -111,7 +112,7 @@ class Scorer:
     def _images(self, lot: Cutouts, bad: list[tuple[str, str, str]]) -> tuple[np.ndarray, list[int]]:
         shape = self.judge.shape
         whole = isinstance(lot.images, np.ndarray) and lot.images.shape[1:] == shape and len(lot.images) > 0
-        if whole and np.isfinite(lot.images.sum(axis=(1, 2, 3), dtype=np.float64)).all():  # one pass; a sum hides no NaN
+        if whole and (np.abs(lot.images.sum(axis=(1, 2, 3), dtype=np.float64)) < LARGEST).all():  # one pass; a sum hides no NaN
             return lot.images, list(range(len(lot.ids)))
         found, chosen = [], []
         for i, image in enumerate(lot.images):
