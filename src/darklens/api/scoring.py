@@ -47,7 +47,7 @@ def score(
         progress: called with rows (or files) done, those of earlier calls too, and their total.
 
     Returns:
-        The manifest: what was scored by which weights, `rows`, `bad` (that could not be), `noticed` (what the model doubts of some).
+        The manifest: what was scored by which weights, `rows`, `bad` (that could not be), `noticed` (what the model doubts).
 
     Raises:
         InputError: no run, nothing to score, an unknown column to keep, no cluster, or `out` holds something else.
