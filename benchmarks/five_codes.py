@@ -36,9 +36,9 @@ MODELS = {
 EINSTEIN_RADIUS = {("test", "autolens"): 0.99308429, ("test2", "autolens"): 0.99998848}
 """Of a code in units of the others', where it differs."""
 
-OPTIONS: dict[str, list[str]] = {
-    "test": ["--theta-e", "0.5", "--nodes", "25", "--annulus", "0,0.9"],
-    "test2": ["--theta-e", "0.5", "--nodes", "25", "--annulus", "0,0.9"],
+WAYS: dict[str, list[str]] = {
+    "Sersic source": ["--theta-e", "0.5", "--source", "parametric"],
+    "source on pixels": ["--theta-e", "0.5", "--nodes", "16"],
 }
 """Of the command, besides what the mocks were made with."""
 ABOUT = """\
@@ -48,6 +48,12 @@ reproduces each code's images to 1e-5 of the peak (`tests/simulate/test_five_cod
 codes were evaluated at the parameters of the mock and solved for the source alone. Ours are fitted, centre and lens light
 too. The pixel of 0.08 arcsec follows from the sources; the PSF is a Gaussian as wide as a pixel, and mocks and models have
 one ray a pixel (`--subpixels 1`).
+
+How to read it: the sources are a galaxy with a cusp and compact clumps, seen through a PSF of one pixel. The grid of 0.1
+arcsec of the five codes does not resolve them (chi^2 a pixel far above one at the true parameters); ours, adapted to the
+ring, resolves more, and lets the lens bend for what it leaves out: with a source on pixels, slope and ellipticity are wrong
+by far more than their interval, or there is none. Half the separation of the arcs, read off the image, is the guess of
+theta_E (`--theta-e 0.5`).
 """.splitlines()
 
 

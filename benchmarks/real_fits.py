@@ -51,7 +51,7 @@ LENSES: dict[str, dict[str, Any]] = {
     },
     **tdlmc.lenses(),
     **{
-        f"Five codes, {lens}": {
+        f"Five codes, {lens}, {way}": {
             "image": f"{lens}-image.npy",
             "files": {"noise": f"{lens}-noise_map.npy"},
             "options": ["--psf-fwhm", "0.08", "--pixel-scale", "0.08", "--light", "sersic", "--subpixels", "1", *options],
@@ -59,7 +59,8 @@ LENSES: dict[str, dict[str, Any]] = {
             "reference": lens,
             "truth": five_codes.truth(lens),
         }
-        for lens, options in five_codes.OPTIONS.items()
+        for lens in five_codes.MODELS
+        for way, options in five_codes.WAYS.items()
     },
 }
 
@@ -126,7 +127,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         tdlmc.table(own) for system in tdlmc.SYSTEMS if (own := [row for row in rows if row.get("system") == system])
     ])  # fmt: skip
     lines += _tables("Mocks that five codes modelled", five_codes.ABOUT, [
-        [f"`{row['reference']}`:", "", *five_codes.table(row)] for row in rows if "reference" in row
+        [f"{row['lens'].removeprefix('Five codes, ')}:", "", *five_codes.table(row)] for row in rows if "reference" in row
     ])  # fmt: skip
     lines += ["", "## Commands"]
     for row in rows:
