@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import darklens
+from benchmarks import ship
+from darklens import runs
 from darklens.errors import InputError
 from darklens.recipes import execute, load
 from darklens.runs import Run
@@ -129,6 +131,14 @@ def test_a_parameter_of_which_nothing_was_learnt_is_named(run, images, tmp_path)
     assert said[0].startswith("log10_m_axion: this run has learnt nothing of it (images tell 0.004 nats")
     without = darklens.infer(other, np_file, tmp_path / "one", samples=60, parameters=["source_x"])["noticed"]
     assert not any("learnt nothing" in line for line in without)
+
+
+def test_a_posterior_can_come_along_and_answers_as_its_run(run, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "SHIPPED", tmp_path / "package")
+    ship.ship(run, "arcnet:small")
+    assert runs.shipped("inference") == ["arcnet:small"]
+    draws = [Estimator(Run.open(name), "cpu").draws(images, 60).samples for name in ("arcnet:small", run.path)]
+    assert np.array_equal(*draws)
 
 
 def test_images_unlike_those_of_the_training_are_flagged(run, tmp_path):
