@@ -47,8 +47,7 @@ def score(
         progress: called with rows (or files) done, those of earlier calls too, and their total.
 
     Returns:
-        The manifest: what was scored by which weights, `rows` and `bad`, the number of images that could not be; and `noticed`,
-        what the model doubts of the first images that this call scored, a PSF that is not that of its fits for example (sentences).
+        The manifest: what was scored, by which weights, `rows`, `bad` (that could not be), and `noticed` (what the model doubts).
 
     Raises:
         InputError: no run, nothing to score, an unknown column to keep, no cluster, or `out` holds something else.
@@ -82,12 +81,10 @@ def score(
         progress(done, images.size)
 
     advance(0)
-    if not survey.missing:
-        return survey.finish() | {"noticed": []}
-    noticed = run.doubts(scorer.sample(survey.missing[0], ASKED))
-    if ray is None:
+    noticed = run.doubts(scorer.sample(survey.missing[0], ASKED)) if survey.missing else []
+    if survey.missing and ray is None:
         score_in(scorer, survey.missing, workers or 1, advance)
-    else:
+    elif survey.missing:
         from darklens.cluster.score import score_on_cluster
 
         score_on_cluster(scorer, survey.missing, address=ray, workers=workers, device=device, progress=advance)
