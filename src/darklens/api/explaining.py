@@ -237,7 +237,8 @@ def _drawn(
 
     records, images, skipped = [], [], []
     unread: list[tuple[str, str]] = []
-    for record in draw_sample(path, most=most, seed=seed, bands=bands, hdu=hdu, on_skip=lambda *told: unread.append(told)):
+    sample = draw_sample(path, most=most, seed=seed, bands=bands, hdu=hdu, on_skip=lambda what, why: unread.append((what, why)))
+    for record in sample:
         name = record.source or record.id
         try:
             check_bands(record.metadata.get("bands"), predictor.bands, name)

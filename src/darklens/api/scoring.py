@@ -47,7 +47,7 @@ def score(
         progress: called with rows (or files) done, those of earlier calls too, and their total.
 
     Returns:
-        The manifest: what was scored by which weights, `rows`, `bad` (that could not be), `noticed` (what the model doubts).
+        The manifest: what was scored, by which weights, `rows`, `bad` (that could not be), and `noticed` (what the model doubts).
 
     Raises:
         InputError: no run, nothing to score, an unknown column to keep, no cluster, or `out` holds something else.
@@ -82,9 +82,9 @@ def score(
 
     advance(0)
     noticed = run.doubts(scorer.sample(survey.missing[0], ASKED)) if survey.missing else []
-    if ray is None or not survey.missing:
+    if survey.missing and ray is None:
         score_in(scorer, survey.missing, workers or 1, advance)
-    else:
+    elif survey.missing:
         from darklens.cluster.score import score_on_cluster
 
         score_on_cluster(scorer, survey.missing, address=ray, workers=workers, device=device, progress=advance)
