@@ -86,7 +86,8 @@ def similar(
         force: replace a picture that is there.
 
     Returns:
-        `image`, `among` (number of images), `skipped`, and `neighbours`, nearest first: id, source, label, similarity (the cosine
+        `image`, `among` (number of images), `skipped`, `noticed` (sentences about the image), and
+        `neighbours`, nearest first: id, source, label, similarity (the cosine
         of the angle between vectors whose components have mean 0 and deviation 1 over all images; 1 is the same).
 
     Raises:
@@ -94,7 +95,7 @@ def similar(
     """
     from itertools import islice
 
-    from darklens.data import read
+    from darklens.data import Noticed, read
     from darklens.evaluate.vectors import nearest
     from darklens.train.embedder import Embedder
     from darklens.train.vector_file import vectors_at
@@ -105,7 +106,8 @@ def similar(
     embedder = Embedder(run if isinstance(run, Run) else Run.open(run), device)
     options: dict[str, Any] = {"hdu": hdu, "bands": bands}
     size = embedder.shape[1:] if resize else None
-    ((records, own),) = embedder.stream(islice(read(image, **options, size=size), 1), resize=resize)
+    noticed = Noticed()
+    ((records, own),) = embedder.stream(noticed.watch(islice(read(image, **options, size=size), 1)), resize=resize)
     all_of, skipped = vectors_at(embedder, Path(among), resize=resize, **options)
     order, likeness = nearest(own[0], all_of.vectors, top)
     neighbours = [
@@ -114,7 +116,8 @@ def similar(
     ]
     if picture is not None:
         _draw(picture, records[0], neighbours, embedder, Path(among))
-    found = {"image": records[0].source or records[0].id, "among": len(all_of), "skipped": skipped, "neighbours": neighbours}
+    found = {"image": records[0].source or records[0].id, "among": len(all_of), "skipped": skipped}
+    found |= {"noticed": noticed.lines(), "neighbours": neighbours}
     return found | ({} if picture is None else {"out": str(picture)})
 
 

@@ -66,6 +66,8 @@ def similar(
     content = api.similar(run, image, among, top=top, out=out, **options)
     for what, why in content["skipped"]:
         console.say(f"skipped {what}: {why}")
+    for line in content["noticed"]:
+        console.say(f"{content['image']}: {line}")
     if as_json:
         return console.show_json(content)
     several = len({row["source"] for row in content["neighbours"]}) > 1
