@@ -119,6 +119,15 @@ def test_images_that_no_lens_could_make_have_finite_evidence():
     assert np.isfinite(plan.evidence(images, fit)).all()
 
 
+def test_a_fit_that_has_left_all_bounds_has_finite_evidence_and_leaves_its_neighbours_alone(smooth):
+    images, plan, fit = smooth
+    parameters = fit.parameters[:2].copy()
+    parameters[0, [PARAMETERS.index(name) for name in ("center_x", "center_y", "source_x", "source_y")]] = -3e30, -3e29, -3e20, 7e20
+    maps = plan.evidence(images[:2], dataclasses.replace(fit, parameters=parameters))
+    assert np.isfinite(maps).all()
+    assert np.allclose(maps[1], plan.evidence(images[1:2], dataclasses.replace(fit, parameters=parameters[1:]))[0], atol=1e-4)
+
+
 @pytest.mark.parametrize("level", [0.0, 7.0, -1e-30])
 def test_blank_images_have_finite_evidence_and_leave_their_neighbours_alone(level):
     plan = plan_for("common-test")

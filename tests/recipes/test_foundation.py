@@ -110,6 +110,10 @@ def test_embed_writes_a_vector_an_image_and_similar_finds_the_image_itself(run, 
     assert direct["neighbours"][0]["similarity"] == pytest.approx(1, abs=1e-3)
     assert len(direct["neighbours"]) == 4
     assert gallery.stat().st_size > 5000
+    assert direct["noticed"] == []
+    images[5, 0, 3, 4] = np.nan
+    np.save(tmp_path / "holed.npy", images[5])
+    assert darklens.similar(run, tmp_path / "holed.npy", out)["noticed"][0].startswith("1 pixels that were not finite or masked")
 
 
 def test_commands_say_what_they_did(run, tables, tmp_path):

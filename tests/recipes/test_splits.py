@@ -55,3 +55,14 @@ def test_a_test_seed_draws_new_test_images_and_leaves_the_others(tmp_path):
     assert "--seed 99 --out TEST" in new.card["how_to_repeat"]
     with pytest.raises(InputError, match=r"data.test_seed 56 draws the training or validation images again"):
         load("binary-leak", ["data.test_seed=56"])
+
+
+def test_images_too_few_for_three_splits_are_refused(tmp_path):
+    for k, label in enumerate(("cdm", "no_sub")):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        np.save(tmp_path / "own" / label / "one.npy", np.random.default_rng(k).normal(size=(8, 8)))
+    recipe = load("model-iii-resnet18", ["data.preset=null", f"data.path={tmp_path / 'own'}"])
+    with pytest.raises(
+        InputError, match=r"own has 2 images and leaves none for (train|validation|test): give more, or other data.fractions"
+    ):
+        prepare(recipe, tmp_path, lambda s: None, lambda *_: None)

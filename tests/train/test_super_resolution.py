@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -137,3 +139,10 @@ def test_shifted_partners_are_moved_back_and_strangers_named(tmp_path):
     strange = blobs(4, noise=0.1, shift=(9.0, 0.0))
     with pytest.raises(InputError, match=r"HR/blob0 is shifted by [89]\.. fine pixels against its partner in LR, the limit is 4"):
         registered(strange, tmp_path)
+
+
+def test_pairs_that_show_nothing_are_refused():
+    pairs = blobs(4)
+    dark = replace(pairs, low=np.full_like(pairs.low, 5), high=np.full_like(pairs.high, 5))
+    with pytest.raises(InputError, match=r"the light of the images in HR above the level of their border is 0 of that in LR"):
+        pair_facts(dark)

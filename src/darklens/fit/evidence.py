@@ -175,11 +175,13 @@ def _rough(size: int) -> int:
 def _orthogonal(information: Tensor, overlap: Tensor, normal: np.ndarray) -> Tensor:
     """Take out of the information what the smooth lens can imitate."""
     p = overlap.shape[1]
-    diagonal = np.diagonal(normal, axis1=1, axis2=2)
-    told = diagonal > LEAST  # a fit that found no source leaves parameters of which the image says nothing: they imitate nothing
+    finite = np.isfinite(normal)
+    normal, diagonal = np.where(finite, normal, 0), np.diagonal(normal, axis1=1, axis2=2)
+    # a fit that found no source leaves parameters of which the image says nothing, or nothing finite: they imitate nothing
+    told = (diagonal > LEAST) & finite.all(2)
     gauge = np.where(told, 1 / np.sqrt(np.where(told, diagonal, 1)), 0)
     root = _root(torch.from_numpy(normal * gauge[:, :, None] * gauge[:, None, :] + RIDGE * np.eye(p))).float()
-    b = overlap.flatten(2) * torch.from_numpy(gauge).float()[:, :, None]
+    b = torch.where(torch.from_numpy(told)[:, :, None], overlap.flatten(2), 0) * torch.from_numpy(gauge).float()[:, :, None]
     explained = torch.linalg.solve_triangular(root, b, upper=False).square().sum(1).view_as(information)
     return torch.maximum(information - explained, SOFTEST * information)
 

@@ -243,6 +243,8 @@ def _by_content(
     sides = np.array([split_of(key, dict(zip(names, fractions, strict=True)), data.seed) for key in keys])
     parts = {name: (table, rows[sides == name]) for name in names}
     log(f"split by image content (seed {data.seed}): " + ", ".join(f"{name} {len(r)}" for name, (_, r) in parts.items()))
+    if empty := [name for name, (_, r) in parts.items() if not len(r)]:
+        raise InputError(f"{data.path} has {len(rows)} images and leaves none for {empty[0]}: give more, or other data.fractions")
     return parts
 
 
