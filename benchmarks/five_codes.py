@@ -52,7 +52,8 @@ one ray a pixel (`--subpixels 1`).
 How to read it: the sources are a galaxy with a cusp and compact clumps, seen through a PSF of one pixel. The grid of 0.1
 arcsec of the five codes does not resolve them (chi^2 a pixel far above one at the true parameters); ours, adapted to the
 ring, resolves more, and lets the lens bend for what it leaves out: with a source on pixels, slope and ellipticity are wrong
-by far more than their interval, or there is none. Half the separation of the arcs, read off the image, is the guess of
+by far more than their interval, or there is none. One Sersic profile agrees in the first mock (masses within 1.6 sigma) and
+is no model of the second one's clumps, which its chi^2 says. Half the separation of the arcs, read off the image, is the guess of
 theta_E (`--theta-e 0.5`).
 """.splitlines()
 
