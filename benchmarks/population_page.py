@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from darklens.evaluate.style import COLOURS, INK, dress, new_figure
 from darklens.evaluate.vector_figures import save_picture
@@ -104,6 +105,9 @@ def _line(method: str, what: str, found: dict[str, Any]) -> str:
 def verdict(content: dict[str, Any]) -> str:
     """Return what the numbers say: whether intervals hold, whether there is a bias, and how far the methods agree."""
     said = [f"{TITLES[method].capitalize()}: {_holds(found['mu'])}." for method, found in content["methods"].items()]
+    wide = content["methods"]["posterior"]["sigma"]["bias"]
+    if not wide["low"] <= 0 <= wide["high"]:
+        said.append(f"The scatter, by posteriors, is biased by {format_difference(wide)}.")
     agreed = content["agreement"]
     apart, less = format_interval(agreed["apart_in_widths"], 2), format_difference(agreed["difference"])
     said.append(
@@ -151,5 +155,6 @@ def draw(content: dict[str, Any], path: Path) -> None:
     ends = [min(map(np.min, values.values())), max(map(np.max, values.values()))]
     axes[2].plot(ends, ends, color=INK, lw=1, ls=":")
     axes[2].plot(values["posterior"], values["ratio"], "o", ms=3, color=COLOURS[2], alpha=0.7)
+    axes[2].xaxis.set_major_locator(MaxNLocator(4))
     dress(axes[2], "the two beside each other", TITLES["posterior"], TITLES["ratio"])
     save_picture(figure, path)
