@@ -48,6 +48,8 @@ TITLES = {
     "shipped": "Shipped with darklens",
 }
 LESSONS = ("dropout-cnn-3class",)
+LOOKED_UP = ("encoder", "encoder_options", "weights")
+"""Options of a network that are found out when a run begins."""
 REFERENCE = "resnet18"
 """Model that the others of a block are compared with, image by image."""
 PAIRED = ("accuracy", "auc_macro", "loss")
@@ -143,7 +145,21 @@ def variant_of(run: Run) -> str:
         usual = own.published.get("train.epochs", own.train.epochs) if found else own.train.epochs
         if recipe["train"]["epochs"] != usual:
             found.append(f"{recipe['train']['epochs']} epochs instead of {usual}")
+        if not own.also and run.model["name"] == own.model.name:
+            options = run.model.get("options", {})
+            found += _changed(options, own.model.options) + [f"no {key}" for key in own.model.options if key not in options]
+            found += _changed(recipe.get("preprocess", {}), own.preprocess.model_dump())
+            found += _changed({"auxiliary": recipe["train"].get("auxiliary")}, {"auxiliary": own.train.auxiliary})
     return ", ".join(found)
+
+
+def _changed(given: Row, usual: Row) -> list[str]:
+    """Return what an ablation set otherwise than its recipe does; what was looked up, or was not known yet, is no change."""
+    return [
+        f"{key}={json.dumps(value).strip(chr(34))}"
+        for key, value in given.items()
+        if value is not None and key not in LOOKED_UP and value != usual.get(key)
+    ]
 
 
 def searched(metrics: Row) -> Row | None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from darklens import runs
 from darklens.errors import DarklensError, InputError
+from darklens.files import read_json, write_json
 from darklens.runs import MODEL, NOVELTY, RECIPE, VALIDATION, WEIGHTS, Run
 
 COMMON = (RECIPE, MODEL, WEIGHTS, "metrics.json", "history.csv", "data.json", "provenance.json")
@@ -63,10 +64,19 @@ def ship(run: Run, name: str) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         for file in files:
             shutil.copyfile(run.path / file, Path(scratch) / file)
+        _forget_places(Path(scratch) / "data.json")
         _try(Run(Path(scratch)), run)
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(scratch, target)
     return target
+
+
+def _forget_places(card: Path) -> None:
+    """Leave out where the images lay on the machine of the training."""
+    content = read_json(card)
+    for split in content.get("splits", {}).values():
+        split["path"] = None
+    write_json(card, content)
 
 
 def _try(copy: Run, original: Run) -> None:
