@@ -108,3 +108,9 @@ def test_wrong_published_settings_are_one_sentence(override, match):
     with pytest.raises(InputError, match=match) as caught:
         load(name, [override])
     assert "\n" not in str(caught.value)
+
+
+def test_the_tiny_mode_of_a_recipe_for_few_labels_has_no_more_labels_than_images():
+    data = load("few-labels", ["tiny=true"]).effective().data
+    assert data.subset == data.train < 300
+    assert load("few-labels").data.subset == 300

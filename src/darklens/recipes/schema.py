@@ -194,7 +194,9 @@ class Recipe(Strict):
         return validate(content)
 
     def _with_few_images(self) -> Recipe:
-        data = self.data.model_copy(update={k: min(v, getattr(self.data, k)) for k, v in TINY_ROWS.items()})
+        rows = {k: min(v, getattr(self.data, k)) for k, v in TINY_ROWS.items()}
+        subset = self.data.subset and min(self.data.subset, rows["train"])
+        data = self.data.model_copy(update=rows | {"subset": subset})
         if data.positives:  # a few of each class, whatever the ratio
             rare = {k: min(v, max(1, getattr(data, k) // 4)) for k, v in data.positives.model_dump().items()}
             data = data.model_copy(update={"positives": Positives(**rare)})
