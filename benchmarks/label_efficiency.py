@@ -118,8 +118,8 @@ def ways(recipe: Recipe, encoders: dict[str, Path], hub: str | None) -> list[Way
         floor, options = f"random {described['name']}", {"encoder": described["name"], "encoder_options": described["options"]}
         same = {"name": "encoder", "options": options}
         found += [_begun(Way(name, how, model, preprocess, own, floor)) for how in STYLES]
-        floors = [Way(floor, how, same, preprocess, own) for how in set(FLOOR.values())]
-        found += [way for way in sorted(floors, key=lambda way: way.how, reverse=True) if way not in found]
+        floors = [Way(floor, how, same, preprocess, own) for how in dict.fromkeys(FLOOR.values())]
+        found += [way for way in floors if way not in found]
     arcnet = load(ARCNET)
     found.append(Way("arcnet", "tuned", arcnet.model.model_dump(include={"name", "options"}), arcnet.preprocess, arcnet.train))
     if hub:

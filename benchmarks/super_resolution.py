@@ -114,7 +114,7 @@ def lenses(preset: PairPreset, enhancer: Enhancer, n: int) -> tuple[dict[str, np
         scene = preset.draw(min(BATCH, n - first), SEED, first)
         low = preset.images(scene, "LR")
         versions = {method: enhancer.classical(low, method) for method in ("bicubic", "richardson-lucy")}
-        versions |= {enhancer.described["name"]: enhancer(low)[0], "truth": preset.images(scene, "TRUTH")}
+        versions |= {enhancer.run.recipe["name"]: enhancer(low)[0], "truth": preset.images(scene, "TRUTH")}
         light = {kind: np.clip(images[:, 0], 0, None) for kind, images in versions.items()}
         again = {kind: Exposure().record(flux, preset.high, SEED, scene.rows)[0][:, None] for kind, flux in light.items()}
         parts.append(again | {"recorded": preset.images(scene, "HR")})
