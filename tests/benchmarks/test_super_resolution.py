@@ -1,4 +1,4 @@
-from types import MappingProxyType
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from darklens.train.enhancer import classical
 class Bicubic:
     """An enhancer that has learned nothing."""
 
-    described = MappingProxyType({"name": "mine"})
+    run = SimpleNamespace(recipe={"name": "mine"})
 
     def classical(self, images, method):
         return classical(images, method, {"gain": 0.25, "blur": 1.0, "iterations": 3, "scale": 2})
