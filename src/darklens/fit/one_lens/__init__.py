@@ -1,6 +1,7 @@
 """One lens, modelled in full: masses, lens light, and a source on pixels or a smooth one."""
 
-from darklens.fit.one_lens.fitting import SOURCES, Choices, fit_lens
+from darklens.fit.one_lens.choices import SOURCES, Choices
+from darklens.fit.one_lens.fitting import fit_lens
 from darklens.fit.one_lens.inversion import Linear, Solution, best_strength
 from darklens.fit.one_lens.lens_fit import LensFit
 from darklens.fit.one_lens.light import LIGHTS_OF_LENS, LightBasis, lens_light

@@ -16,7 +16,7 @@ from darklens.fit.one_lens.search import Found, descend
 from darklens.lensing import Mass
 
 if TYPE_CHECKING:
-    from darklens.fit.one_lens.fitting import Choices
+    from darklens.fit.one_lens.choices import Choices
 
 
 @dataclass(frozen=True, eq=False)

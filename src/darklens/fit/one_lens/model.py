@@ -15,6 +15,7 @@ from darklens.fit.one_lens.macro import Macro
 from darklens.fit.one_lens.observation import Observation
 from darklens.fit.one_lens.points import Points
 from darklens.fit.one_lens.positions import Positions
+from darklens.fit.one_lens.source_frame import Place, stay
 from darklens.fit.one_lens.source_grid import SourceGrid
 from darklens.lensing import Mass
 
@@ -31,7 +32,7 @@ class Model:
         macro: masses.
         lens_light: of the deflector.
         source_light: smooth source; no column if the source is on pixels.
-        grid: source on pixels, or None.
+        grid: source on pixels, in coordinates of its own, or None.
         low: lower bounds of the parameters, by name.
         high: upper bounds.
         extra: masses besides, which do not change.
@@ -97,10 +98,22 @@ class Model:
             ax, ay = ax + dx, ay + dy
         return x - ax, y - ay
 
+    def landed(self, value: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return where the rays of the observation end, in the coordinates in which the source is described."""
+        bx, by = self.traced(value)
+        return self._place(bx, by)(bx, by)
+
+    def placed(self, eta: np.ndarray) -> Place:
+        """Return the map from the source plane, arcsec, to the coordinates in which the source is described."""
+        return stay if self.grid is None or self.grid.frame is None else self._place(*self.traced(self.named(eta)))
+
+    def _place(self, bx: Tensor, by: Tensor) -> Place:
+        return stay if self.grid is None or self.grid.frame is None else self.grid.frame.place(bx, by)
+
     def columns(self, eta: np.ndarray) -> np.ndarray:
         """Return the blurred columns B, `(N, n + k)` in units of the noise: nodes, smooth source, lens light, points."""
         value = self.named(eta)
-        bx, by = self.traced(value)
+        bx, by = self.landed(value)
         blur, area = self.observation.blur, self.observation.pixel_scale**2
         blocks = []
         if self.grid is not None:
@@ -170,7 +183,7 @@ class Model:
             `(N, p)` in units of the noise, and `(p,)`.
         """
         amplitudes, value, observation = torch.from_numpy(solution.x), self.named(eta), self.observation
-        bx, by = (b.requires_grad_() for b in self.traced(value))
+        bx, by = (b.requires_grad_() for b in self.landed(value))
         slope_x, slope_y = torch.autograd.grad(self._source(amplitudes, value, bx, by).sum(), (bx, by))
         bx, by = bx.detach(), by.detach()
         light = amplitudes[self.blocks["light"]]
@@ -180,7 +193,7 @@ class Model:
         own = self.names if self.points is None else self.names[: -2 * self.points.count]  # points need no blur
         for k, name in enumerate(own):
             if name in self.macro.names:
-                dx, dy = _along(self.traced, value, name)
+                dx, dy = _along(self.landed, value, name)
                 change = slope_x * dx + slope_y * dy
                 log_dets[k] = float((pull[0] * dx + pull[1] * dy).sum()) if pull is not None else 0.0
             elif name in self.source_light.names:
@@ -210,9 +223,17 @@ class Model:
         planes = torch.from_numpy(self.observation.blur.T @ solution.influence(grid.size) * self.observation.pixel_scale**2)
         return grid.slopes(planes, bx, by)
 
-    def source(self, x: np.ndarray, eta: np.ndarray, bx: Tensor, by: Tensor) -> Tensor:
-        """Return the source's surface brightness at positions of the source plane, for solved amplitudes."""
-        return self._source(torch.from_numpy(x), self.named(eta), bx, by)
+    def source(self, x: np.ndarray, eta: np.ndarray, bx: Tensor, by: Tensor, place: Place | None = None) -> Tensor:
+        """Return the source's surface brightness at positions of the source plane, for solved amplitudes.
+
+        Args:
+            x: `(n + k,)` amplitudes.
+            eta: `(p,)` parameters.
+            bx: `(...)` arcsec.
+            by: likewise.
+            place: `placed(eta)`, if it is known: it traces all rays.
+        """
+        return self._source(torch.from_numpy(x), self.named(eta), *(place or self.placed(eta))(bx, by))
 
     def _source(self, amplitudes: Tensor, value: dict[str, Tensor], bx: Tensor, by: Tensor) -> Tensor:
         """Return the brightness that rays see in the source plane."""

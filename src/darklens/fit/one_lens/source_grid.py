@@ -3,7 +3,9 @@
 The grid is rectilinear: its lines lie at the quantiles of the traced rays, mixed with even steps, so that the magnified part of
 the source plane gets small cells (the idea of Dye & Warren 2005, ApJ 623, 31, on a grid that needs no triangulation).
 Brightness is zero outside. The prior on the nodes is Gaussian with the precision `lambda R`; R is made of first ("gradient") or
-second ("curvature") differences along both axes, with zeros beyond the edge (Suyu et al. 2006, MNRAS 371, 983).
+second ("curvature") differences along both axes, with zeros beyond the edge (Suyu et al. 2006, MNRAS 371, 983), each in units of
+how much it may vary there: a galaxy is steep where it is bright and smooth where it is faint, and one smoothness for both lets the
+lens bend for the cusp that the source may not have (Nightingale, Dye & Massey 2018, MNRAS 478, 4738, section 4).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from scipy import sparse
 from torch import Tensor
 
 from darklens.errors import unknown
+from darklens.fit.one_lens.source_frame import Frame
 
 REGULARISATIONS = ("gradient", "curvature")
 EVEN = 0.3
@@ -31,11 +34,15 @@ class SourceGrid:
         x: `(n_x,)` increasing lines, arcsec.
         y: `(n_y,)` likewise.
         regularisation: one of `REGULARISATIONS`.
+        freedom: `(n_y, n_x)` how much the source may vary at each node, in units that lambda takes up; None: everywhere the same.
+        frame: in which the lines are where they are; None: in the source plane itself.
     """
 
     x: np.ndarray
     y: np.ndarray
     regularisation: str = "curvature"
+    freedom: np.ndarray | None = None
+    frame: Frame | None = None
 
     def __post_init__(self) -> None:
         if self.regularisation not in REGULARISATIONS:
@@ -54,9 +61,15 @@ class SourceGrid:
     @cached_property
     def precision(self) -> np.ndarray:
         """R, `(size, size)`."""
-        rows, columns = (_differences(n, 1 if self.regularisation == "gradient" else 2) for n in self.shape)
-        ones = [np.eye(n) for n in self.shape]
-        return np.kron(rows.T @ rows, ones[1]) + np.kron(ones[0], columns.T @ columns)
+        order = 1 if self.regularisation == "gradient" else 2
+        freedom = np.ones(self.shape) if self.freedom is None else self.freedom
+        R = sparse.csr_array((self.size, self.size))
+        for axis in (0, 1):
+            parts = [sparse.eye_array(n) for n in self.shape]
+            parts[axis] = sparse.csr_array(_differences(self.shape[axis], order))
+            differences = sparse.kron(*parts, format="csr") / _where_they_are(freedom, axis, order).ravel()[:, None]
+            R = R + differences.T @ differences
+        return R.toarray()
 
     @cached_property
     def log_det(self) -> float:
@@ -121,7 +134,8 @@ def adapted(
         regularisation: one of `REGULARISATIONS`.
         margin: beyond the rays on each side, in units of their span.
     """
-    return SourceGrid(*(_lines(b, weight, nodes, margin) for b in (bx, by)), regularisation)
+    frame = Frame.of(*(torch.from_numpy(a) for a in (bx, by, weight)))
+    return SourceGrid(*(_lines(b, weight, nodes, margin) for b in (bx, by)), regularisation, frame=frame)
 
 
 def _lines(b: np.ndarray, weight: np.ndarray, nodes: int, margin: float) -> np.ndarray:
@@ -142,3 +156,11 @@ def _differences(n: int, order: int) -> np.ndarray:
     """Return differences of n values with zeros before and after, `(n + 1, n)` or `(n, n)`."""
     first = np.eye(n + 1, n) - np.eye(n + 1, n, -1)
     return first if order == 1 else first.T @ first
+
+
+def _where_they_are(values: np.ndarray, axis: int, order: int) -> np.ndarray:
+    """Return the values at which differences along an axis are taken: at the nodes, or halfway between them."""
+    if order == 2:
+        return values
+    padded = np.pad(values, [(1, 1) if k == axis else (0, 0) for k in (0, 1)], mode="edge")
+    return 0.5 * (np.take(padded, range(values.shape[axis] + 1), axis) + np.take(padded, range(1, values.shape[axis] + 2), axis))

@@ -45,13 +45,14 @@ class PixelisedTemplates:
         self.pixel_scale = self.observation.pixel_scale
         self.rays = self.observation.rays
         self.beta = fit.model.traced(fit.model.named(found.eta))
+        self.place = fit.model.placed(found.eta)
         self.dark = self._shine(*self.beta)
         self.residual = torch.from_numpy(self.solution.residual).float()
         self.basis = self._basis()
         self._bending: dict[float, np.ndarray] = {}
 
     def _shine(self, bx: Tensor, by: Tensor) -> Tensor:
-        return self.model.source(self.solution.x, self.eta, bx, by)
+        return self.model.source(self.solution.x, self.eta, bx, by, self.place)
 
     def arcs(self) -> np.ndarray:
         """Return the light of the source in units of the noise, `(H, W)`; zero where no pixel counts."""

@@ -1,0 +1,69 @@
+"""Grids for the source, adapted to what is known of it: by a guess of the ring, by a fit before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from darklens.errors import WorkError
+from darklens.fit.one_lens.inversion import Solution, best_strength
+from darklens.fit.one_lens.model import Model
+from darklens.fit.one_lens.search import Found
+from darklens.fit.one_lens.source_grid import SourceGrid, adapted
+
+FLOORS = 0.3, 0.1, 0.03, 0.01, 0.003, 0.001
+"""Freedom of a dark node, in units of the brightest one's, that are tried one after the other."""
+SMOOTHED = 0.7
+"""Nodes by which the brightness that gives the freedom is smoothed, so that one node's noise is not its neighbour's law."""
+
+
+def ring_grid(model: Model, eta: np.ndarray, nodes: int, regularisation: str, theta_E: float) -> SourceGrid:
+    """Return a source grid where rays from around the ring end."""
+    x, y = (t.mean(-1).numpy() for t in model.observation.rays)
+    value = model.named(eta)
+    r = np.hypot(x - float(value["center_x"]), y - float(value["center_y"]))
+    bx, by = (b.mean(-1).numpy() for b in model.traced(value))
+    weight = ((r > 0.7 * theta_E) & (r < 1.3 * theta_E)).astype(float)
+    return adapted(bx, by, weight, nodes, regularisation)
+
+
+def image_grid(model: Model, found: Found, nodes: int, regularisation: str) -> SourceGrid:
+    """Return a source grid where rays from the bright parts of the lensed source end, as found before."""
+    observation, before = model.observation, found.model
+    bx, by = (b.mean(-1) for b in model.traced(model.named(found.eta)))
+    brightness = before.source(found.solution.x, found.eta, bx, by).numpy() * observation.pixel_scale**2
+    noise = np.median(observation.noise[observation.mask])
+    weight = np.clip(brightness / noise - 0.5, 0, 3)
+    if weight.sum() < nodes:
+        raise WorkError("the source that was found is lost in the noise: check the noise map, or guess the ring with --theta-e")
+    return adapted(bx.numpy(), by.numpy(), weight, nodes, regularisation)
+
+
+def freest(model: Model, found: Found) -> tuple[Model, Solution]:
+    """Return the model with each node as free as its brightness makes most evident, and its linear solution.
+
+    The prior of a node is as wide as `floor + brightness`, in units of the largest brightness of what was found before; the floor
+    is the one of largest evidence, none (one smoothness for all) among them. That the data thus speak twice has a price that is
+    small beside what it mends (Nightingale et al. 2018, MNRAS 478, 4738, section 4.3).
+
+    Args:
+        model: on a grid of one smoothness.
+        found: what was found before, on any grid.
+    """
+    assert model.grid is not None
+    bx, by = (torch.from_numpy(b) for b in np.meshgrid(model.grid.x, model.grid.y))
+    bright = found.model.source(found.solution.x, found.eta, bx, by).clamp_min(0).numpy()
+    bright = ndimage.gaussian_filter(bright, SMOOTHED)
+    problem = model.problem(found.eta)
+    best = model, best_strength(problem, None, found.solution.strength)
+    for floor in FLOORS if bright.max() > 0 else ():
+        grid = replace(model.grid, freedom=floor + bright / bright.max())
+        freed = replace(problem, R=grid.precision, log_det_R=grid.log_det)
+        solution = best_strength(freed, None, best[1].strength)
+        if solution.evidence <= best[1].evidence:
+            break
+        best = model.on(grid), solution
+    return best

@@ -1,0 +1,105 @@
+"""The first descents: from many starts to the valleys of the posterior, with a coarse source.
+
+A source on pixels imitates any image under almost any lens, so that its cost has a valley beside every start. One smooth profile
+cannot, and leads into the right one from afar; the pixels take over there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from darklens.errors import WorkError
+from darklens.fit.one_lens.adapting import ring_grid
+from darklens.fit.one_lens.choices import Choices
+from darklens.fit.one_lens.model import Model
+from darklens.fit.one_lens.positions import Positions
+from darklens.fit.one_lens.search import Found, descend
+
+COARSE = 12
+"""Nodes along a side of the source in the first descents."""
+STRENGTH = 1e-4
+"""Regularisation in units of the noise to begin with; its evidence moves it at once."""
+ALIKE = 1e-3
+"""Difference of two lenses, in units of the parameters' ranges, below which they are one and the same."""
+
+Log = Callable[[str], None]
+
+
+def first_descents(guide: Model, model: Model, starts: list[np.ndarray], choices: Choices, theta_E: float, log: Log) -> list[Found]:
+    """Return where the starts lead to.
+
+    Args:
+        guide: with a smooth source.
+        model: the same with a source on pixels; the guide itself, where the source stays smooth.
+        starts: parameters of the guide, each `(p,)`.
+        choices: how the lens is modelled.
+        theta_E: guess of the Einstein radius, arcsec.
+        log: receives a sentence for each start.
+
+    Raises:
+        WorkError: none leads anywhere.
+    """
+    found: list[Found] = []
+    known: list[tuple[Found, Found]] = []
+    for number, eta in enumerate(starts):
+        smooth = _down(guide, eta)
+        again = None if smooth is None else _alike(smooth, known)
+        ends = [] if again is None else [again]
+        if again is None and smooth is not None:
+            end = smooth if model is guide else _on_pixels(model, guide, smooth.eta, choices, theta_E)
+            if end is not None:
+                known.append((smooth, end))
+                ends.append(end)
+        if model is not guide and (number == 0 or smooth is None):  # a source that is no profile at all
+            direct = _on_pixels(model, guide, eta, choices, theta_E)
+            ends += [] if direct is None else [direct]
+        if ends:
+            best = max(ends, key=lambda f: f.evidence)
+            found.append(best)
+            log(f"start {number + 1} of {len(starts)}: ln E {best.evidence:.1f}, {told(best)}")
+    if not found:
+        raise WorkError("none of the starts led to a model: say how large the ring is with --theta-e, or give more --starts")
+    return found
+
+
+def _down(guide: Model, eta: np.ndarray) -> Found | None:
+    try:
+        return descend(guide, eta, STRENGTH, iterations=25)
+    except np.linalg.LinAlgError:  # a start so far off that its columns are degenerate
+        return None
+
+
+def _on_pixels(model: Model, guide: Model, eta: np.ndarray, choices: Choices, theta_E: float) -> Found | None:
+    """Return where the model with a source on pixels gets to from the guide's parameters."""
+    own = dict(zip(guide.names, eta.tolist(), strict=True))
+    start = np.array([own[name] for name in model.names])
+    try:
+        grid = ring_grid(model, start, COARSE, choices.regularisation, theta_E)
+        return descend(model.on(grid), start, STRENGTH, iterations=10)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def _alike(smooth: Found, known: list[tuple[Found, Found]]) -> Found | None:
+    """Return where pixels led from the same smooth model, if they were there before."""
+    low, high = smooth.model.bounds
+    for before, end in known:
+        if (np.abs(smooth.eta - before.eta) < ALIKE * (high - low)).all():
+            return end
+    return None
+
+
+def scatter(found: Found, positions: Positions) -> float:
+    """Return how far the images of each source are apart in the source plane, arcsec."""
+    return float(positions.scatter(*found.model.traced(found.model.named(found.eta), *positions.images)))
+
+
+def told(found: Found) -> str:
+    """Return a clause on the state of a fit."""
+    chi2, positions = found.solution.chi2 / found.model.observation.size, found.model.positions
+    if found.model.points is not None:
+        positions = found.model.points.at(found.model.named(found.eta))
+    apart = "" if positions is None else f', positions {scatter(found, positions):.3f}" apart'
+    return f'theta_E {found.eta[found.model.names.index("theta_E")]:.4f}", chi^2 a pixel {chi2:.3f}{apart}'
