@@ -1,7 +1,8 @@
 """The first descents: from many starts to the valleys of the posterior, with a coarse source.
 
 A source on pixels imitates any image under almost any lens, so that its cost has a valley beside every start. One smooth profile
-cannot, and leads into the right one from afar; the pixels take over there.
+cannot, and leads into the right one from afar, unless the source is nothing like a profile. So each start goes both ways: by a
+smooth source that pixels take over from, and on pixels at once.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ ALIKE = 1e-3
 Log = Callable[[str], None]
 
 
-def first_descents(guide: Model, model: Model, starts: list[np.ndarray], choices: Choices, theta_E: float, log: Log) -> list[Found]:
+def first_descents(guide: Model, model: Model, starts: list[np.ndarray], choices: Choices, log: Log) -> list[Found]:
     """Return where the starts lead to.
 
     Args:
@@ -35,7 +36,6 @@ def first_descents(guide: Model, model: Model, starts: list[np.ndarray], choices
         model: the same with a source on pixels; the guide itself, where the source stays smooth.
         starts: parameters of the guide, each `(p,)`.
         choices: how the lens is modelled.
-        theta_E: guess of the Einstein radius, arcsec.
         log: receives a sentence for each start.
 
     Raises:
@@ -48,12 +48,12 @@ def first_descents(guide: Model, model: Model, starts: list[np.ndarray], choices
         again = None if smooth is None else _alike(smooth, known)
         ends = [] if again is None else [again]
         if again is None and smooth is not None:
-            end = smooth if model is guide else _on_pixels(model, guide, smooth.eta, choices, theta_E)
+            end = smooth if model is guide else _on_pixels(model, guide, smooth.eta, choices)
             if end is not None:
                 known.append((smooth, end))
                 ends.append(end)
-        if model is not guide and (number == 0 or smooth is None):  # a source that is no profile at all
-            direct = _on_pixels(model, guide, eta, choices, theta_E)
+        if model is not guide:  # a source may be no profile at all
+            direct = _on_pixels(model, guide, eta, choices)
             ends += [] if direct is None else [direct]
         if ends:
             best = max(ends, key=lambda f: f.evidence)
@@ -71,12 +71,12 @@ def _down(guide: Model, eta: np.ndarray) -> Found | None:
         return None
 
 
-def _on_pixels(model: Model, guide: Model, eta: np.ndarray, choices: Choices, theta_E: float) -> Found | None:
+def _on_pixels(model: Model, guide: Model, eta: np.ndarray, choices: Choices) -> Found | None:
     """Return where the model with a source on pixels gets to from the guide's parameters."""
     own = dict(zip(guide.names, eta.tolist(), strict=True))
     start = np.array([own[name] for name in model.names])
     try:
-        grid = ring_grid(model, start, COARSE, choices.regularisation, theta_E)
+        grid = ring_grid(model, start, COARSE, choices.regularisation)
         return descend(model.on(grid), start, STRENGTH, iterations=10)
     except np.linalg.LinAlgError:
         return None

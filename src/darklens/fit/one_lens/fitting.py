@@ -20,7 +20,7 @@ from darklens.fit.one_lens.point_search import locate
 from darklens.fit.one_lens.point_spread import PointSpread
 from darklens.fit.one_lens.points import Points
 from darklens.fit.one_lens.positions import Positions
-from darklens.fit.one_lens.refining import refined
+from darklens.fit.one_lens.refining import on_other_grids, refined
 from darklens.fit.one_lens.search import Found
 
 
@@ -82,12 +82,13 @@ def fit_lens(
         log(f"only {len(starts)} of {choices.starts} starts: the positions rule the others out")
     guide = _coarse(smooth, positions)
     on_pixels = guide if choices.source == "parametric" else _coarse(model, positions)
-    candidates = first_descents(guide, on_pixels, starts, choices, theta_E, log)
+    candidates = first_descents(guide, on_pixels, starts, choices, log)
     together = _together(candidates, positions, theta_E)
     best = max([found for found in together if not imaged_once(found)] or together, key=lambda f: f.evidence)
     final = replace(_refocused(model, best, choices, mask), positions=positions if positions and positions.in_likelihood else None)
-    best = refined(final, best, np.asarray(noise, float), choices, log)
-    return LensFit(best, choices, tuple(sorted((f.evidence for f in candidates), reverse=True)), None if points else positions)
+    best, others = on_other_grids(refined(final, best, np.asarray(noise, float), choices, log), choices, log)
+    heights = tuple(sorted((f.evidence for f in candidates), reverse=True))
+    return LensFit(best, choices, heights, None if points else positions, others)
 
 
 def _together(candidates: list[Found], positions: Positions | None, theta_E: float) -> list[Found]:

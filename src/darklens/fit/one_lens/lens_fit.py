@@ -28,12 +28,14 @@ class LensFit:
         choices: how it was modelled.
         starts: ln E that each start led to, with the coarse source, the best first.
         positions: images of points of the source that led the search, or None.
+        others: `(g, p)` parameters on other grids of the source, or None.
     """
 
     found: Found
     choices: Choices
     starts: tuple[float, ...]
     positions: Positions | None = None
+    others: np.ndarray | None = None
 
     @property
     def model(self) -> Model:
@@ -52,7 +54,20 @@ class LensFit:
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """Gaussian approximation of the parameters' covariance, `(p, p)`: the inverse of the Gauss-Newton matrix and the priors'.
+        """Gaussian approximation of the parameters' covariance, `(p, p)`: on one grid of the source, and the scatter of grids."""
+        return self.covariance_on_grid + self.scatter
+
+    @cached_property
+    def scatter(self) -> np.ndarray:
+        """Mean square of how far the parameters move on other grids of the source, `(p, p)`; zeros for a smooth source."""
+        if self.others is None or not len(self.others):
+            return np.zeros((len(self.names), len(self.names)))
+        moved = self.others - self.found.eta
+        return moved.T @ moved / len(moved)
+
+    @cached_property
+    def covariance_on_grid(self) -> np.ndarray:
+        """Covariance on one grid of the source: the inverse of the Gauss-Newton matrix and the priors'.
 
         A prior, uniform within its bounds, counts with its variance: where the pixels say nothing, as of the shape of Gaussians
         without flux, it is all there is.

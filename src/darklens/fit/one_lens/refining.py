@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from darklens.fit.one_lens.adapting import freest, image_grid
+from darklens.errors import WorkError
+from darklens.fit.one_lens.adapting import ROUGHLY, freest, image_grid
 from darklens.fit.one_lens.choices import Choices
 from darklens.fit.one_lens.descents import STRENGTH, Log, told
+from darklens.fit.one_lens.inversion import Solution, best_strength
 from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.search import Found, descend
 
@@ -17,7 +19,13 @@ PIXELS_A_NODE = 7
 NODES = 12, 32
 """Least and most nodes along a side of the final source."""
 ROUNDS = 6
-"""Sources adapted to what was found before: two for the cost, then as many for the evidence as it takes to come to rest."""
+"""Sources adapted to what was found before."""
+BY_COST = 2
+"""Rounds in which the cost is minimised; in those after them it is the evidence, as many as it takes to come to rest."""
+POWERS = 0.5, 1.0
+"""Of the brightness with which rays draw the lines of the grid; the most evident grid is taken."""
+OTHERS = (0.9, 0.5, 0.15), (1.1, 0.5, 0.15), (1.0, 1.0, 0.15), (1.0, 0.5, 0.3)
+"""Grids on which the fit is done again: nodes along a side in units of its own, the power, and the share of even steps."""
 
 
 def refined(model: Model, best: Found, noise: np.ndarray, choices: Choices, log: Log) -> Found:
@@ -34,19 +42,73 @@ def refined(model: Model, best: Found, noise: np.ndarray, choices: Choices, log:
         for _ in range(2 if model.points is not None else 1):
             best = descend(_with_psf_error(model, best, noise, log), best.eta, STRENGTH, iterations=60)
         return best
-    side = choices.nodes or int(np.clip((model.observation.size / PIXELS_A_NODE) ** 0.5, *NODES))
     for number in range(ROUNDS):
-        louder = _with_psf_error(model, best, noise, log)
-        on_grid, strength = louder.on(image_grid(louder, best, side, choices.regularisation)), best.solution.strength
-        if choices.adaptive and number:  # what the first descents leave is too coarse to say where the source is steep
-            on_grid, solution = freest(on_grid, best)
-            strength = solution.strength
-        many = 12 if number < 2 else 30
-        best = descend(on_grid, best.eta, strength, iterations=many, by_evidence=number >= 2)
+        model = _with_psf_error(model, best, noise, log)
+        side, last = side_of(model, choices), number >= BY_COST
+        if number:
+            on_grid, strength = _most_evident(model, best, side, choices)
+        else:  # the first descents leave too coarse a source to say where it is steep
+            on_grid = model.on(image_grid(model, best, side, choices.regularisation))
+            strength = best.solution.strength
+        best = descend(on_grid, best.eta, strength, iterations=30 if last else 12, by_evidence=last)
         log(f"{side}x{side} source nodes: ln E {best.evidence:.1f}, {told(best)}, {best.steps} steps")
-        if number >= 2 and best.converged:
+        if last and best.converged:
             break
     return best
+
+
+def on_other_grids(best: Found, choices: Choices, log: Log) -> tuple[Found, np.ndarray]:
+    """Return the fit again on grids that are as good as its own, the one of largest evidence, and where the others lead.
+
+    Where the lines of the grid lie is nobody's knowledge, and the evidence of one and the same lens changes with it by more than
+    with the lens within its errors. How far the parameters move is an error like any other (Etherington et al. 2022, MNRAS 517,
+    3275, section 4.3, who cap the likelihood to that end).
+
+    Args:
+        best: the fit on its own grid.
+        choices: how the lens is modelled.
+        log: receives a sentence.
+
+    Returns:
+        The fit, and parameters `(g, p)` on the other grids; none of them where the source is smooth.
+    """
+    if choices.source == "parametric":
+        return best, np.zeros((0, len(best.eta)))
+    found, side = [best], side_of(best.model, choices)
+    for factor, power, even in OTHERS:
+        try:
+            grid = image_grid(best.model, best, max(4, round(factor * side)), choices.regularisation, power, even)
+            on_grid, solution = (freest if choices.adaptive else _uniform)(best.model.on(grid), best)
+            other = descend(on_grid, best.eta, solution.strength, iterations=10, by_evidence=True)
+        except (np.linalg.LinAlgError, WorkError):  # a grid on which nothing can be solved says nothing about the parameters
+            continue
+        found.append(other)
+    at_rest = [one for one in found if one.converged or one is best]
+    first = max(at_rest, key=lambda one: one.evidence)
+    where = [one.eta[one.model.names.index("theta_E")] for one in found]
+    spread = max(one.evidence for one in found) - min(one.evidence for one in found)
+    log(f'on {len(found)} grids: ln E within {spread:.1f}, theta_E {min(where):.4f}" to {max(where):.4f}"')
+    return first, np.array([one.eta for one in found if one is not first]).reshape(-1, len(best.eta))
+
+
+def side_of(model: Model, choices: Choices) -> int:
+    """Return how many nodes a pixelised source has along a side."""
+    return choices.nodes or int(np.clip((model.observation.size / PIXELS_A_NODE) ** 0.5, *NODES))
+
+
+def _most_evident(model: Model, best: Found, side: int, choices: Choices) -> tuple[Model, float]:
+    """Return the model on the grid that makes what was found before most evident, its own among them, and the regularisation."""
+    same = replace(model, grid=best.model.grid)
+    tried = [(same, best_strength(same.problem(best.eta), None, best.solution.strength, ROUGHLY))]
+    for power in POWERS:
+        on_grid = model.on(image_grid(model, best, side, choices.regularisation, power))
+        tried.append(freest(on_grid, best) if choices.adaptive else _uniform(on_grid, best))
+    chosen, solution = max(tried, key=lambda one: one[1].evidence)
+    return chosen, solution.strength
+
+
+def _uniform(model: Model, best: Found) -> tuple[Model, Solution]:
+    return model, best_strength(model.problem(best.eta), None, best.solution.strength, ROUGHLY)
 
 
 def _with_psf_error(model: Model, found: Found, noise: np.ndarray, log: Log) -> Model:

@@ -81,7 +81,9 @@ def descend(
             eta, solution, damping = trial, tried, max(damping / 5, DAMPING_LIMITS[0])
             quiet = quiet + 1 if gain < SETTLED else 0
             if number in CHOOSE_AGAIN:
-                solution, quiet = best_strength(solution.problem, active, solution.strength, tolerance=0.3), 0
+                again = best_strength(solution.problem, active, solution.strength, tolerance=0.3)
+                if again.evidence > solution.evidence:
+                    solution, quiet = again, 0
             gradient, information = _slope(model, eta, solution, by_evidence)
         else:
             damping *= 5

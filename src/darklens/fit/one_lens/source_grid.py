@@ -16,14 +16,19 @@ from functools import cached_property
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from darklens.errors import unknown
 from darklens.fit.one_lens.source_frame import Frame
 
 REGULARISATIONS = ("gradient", "curvature")
-EVEN = 0.3
-"""Share of even steps in the lines of the grid; the rest follows the density of rays."""
+EVEN = 0.15
+"""Share of even steps in the lines of the grid, where nothing else is said."""
+OUTERMOST = 0.005, 0.995
+"""Quantiles of the rays that a grid holds between which its lines lie."""
+MARGIN = 0.05
+"""Beyond them on each side, in units of their distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,23 +81,18 @@ class SourceGrid:
         """`ln |R|`."""
         return float(np.linalg.slogdet(self.precision)[1])
 
-    def cells(self, bx: Tensor, by: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return column and row of the cell of each ray, its place inside, between 0 and 1, and whether it lies on the grid."""
-        found = []
-        inside = torch.ones_like(bx, dtype=torch.bool)
-        for b, lines in ((bx, torch.from_numpy(self.x)), (by, torch.from_numpy(self.y))):
-            cell = torch.searchsorted(lines, b.detach().contiguous()).clamp(1, len(lines) - 1) - 1
-            found += [cell, (b - lines[cell]) / (lines[cell + 1] - lines[cell])]
-            inside &= (b.detach() >= lines[0]) & (b.detach() <= lines[-1])
-        return found[0], found[1], found[2], found[3], inside
+    @cached_property
+    def _index(self) -> tuple[Index, Index]:
+        return Index.of(self.x), Index.of(self.y)
 
     def interpolate(self, nodes: Tensor, bx: Tensor, by: Tensor) -> Tensor:
         """Return the brightness `(...)` where rays end; differentiable in the rays."""
-        column, s, row, t, inside = self.cells(bx, by)
-        grid = nodes.reshape(self.shape)
-        low = (1 - s) * grid[row, column] + s * grid[row, column + 1]
-        high = (1 - s) * grid[row + 1, column] + s * grid[row + 1, column + 1]
-        return torch.where(inside, (1 - t) * low + t * high, 0.0)
+        (column, across, _), (row, along, _) = (index(b) for index, b in zip(self._index, (bx, by), strict=True))
+        grid, light = nodes.reshape(self.shape), torch.zeros_like(bx)
+        for j, v in zip(row, along, strict=True):
+            for i, w in zip(column, across, strict=True):
+                light = light + v * w * grid[j, i]
+        return light
 
     def slopes(self, planes: Tensor, bx: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient `(R, K)` of what each ray sees of the source plane of its own pixel, divided by the number of rays.
@@ -102,53 +102,108 @@ class SourceGrid:
             bx: `(R, K)` where rays end.
             by: likewise.
         """
-        column, s, row, t, inside = self.cells(bx, by)
-        first = row * len(self.x) + column
-        low, right, up, both = (planes.gather(1, first + shift) for shift in (0, 1, len(self.x), len(self.x) + 1))
-        x, y = torch.from_numpy(self.x), torch.from_numpy(self.y)
-        across = ((1 - t) * (right - low) + t * (both - up)) / (x[column + 1] - x[column])
-        along = ((1 - s) * (up - low) + s * (both - right)) / (y[row + 1] - y[row])
-        return across * inside / bx.shape[1], along * inside / bx.shape[1]
+        (column, across, steep_x), (row, along, steep_y) = (index(b) for index, b in zip(self._index, (bx, by), strict=True))
+        slope_x, slope_y = torch.zeros_like(bx), torch.zeros_like(by)
+        for j, v, dv in zip(row, along, steep_y, strict=True):
+            for i, w, dw in zip(column, across, steep_x, strict=True):
+                node = planes.gather(1, j * len(self.x) + i)
+                slope_x += v * dw * node
+                slope_y += dv * w * node
+        return slope_x / bx.shape[1], slope_y / bx.shape[1]
 
     def operator(self, bx: Tensor, by: Tensor) -> sparse.csr_array:
         """Return the matrix `(R, size)` from nodes to the mean over the rays of each pixel; rays are `(R, K)`."""
-        column, s, row, t, inside = (array.numpy() for array in self.cells(bx, by))
-        pixel = np.broadcast_to(np.arange(len(s))[:, None], s.shape)
-        first = row * len(self.x) + column
-        value = np.stack([(1 - t) * (1 - s), (1 - t) * s, t * (1 - s), t * s]) * inside / s.shape[1]
-        node = np.stack([first, first + 1, first + len(self.x), first + len(self.x) + 1])
+        (column, across, _), (row, along, _) = (index(b) for index, b in zip(self._index, (bx, by), strict=True))
+        node = (row[:, None] * len(self.x) + column).reshape(9, *bx.shape).numpy()
+        value = (along[:, None] * across).reshape(9, *bx.shape).numpy() / bx.shape[1]
+        pixel = np.broadcast_to(np.arange(len(bx))[:, None], bx.shape)
         entries = value.ravel(), (np.broadcast_to(pixel, value.shape).ravel(), node.ravel())
-        return sparse.csr_array(entries, shape=(len(s), self.size))
+        return sparse.csr_array(entries, shape=(len(bx), self.size))
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Along one axis: from a position to the three nodes whose splines reach it.
+
+    Args:
+        lines: `(n,)` positions of the nodes.
+        steep: `(n,)` nodes per arcsec there, of a monotone cubic through the lines (Fritsch & Carlson 1980).
+    """
+
+    lines: Tensor
+    steep: Tensor
+
+    @classmethod
+    def of(cls, lines: np.ndarray) -> Index:
+        """Return the index of increasing lines."""
+        slope = PchipInterpolator(lines, np.arange(len(lines), dtype=float)).derivative()(lines)
+        return cls(torch.from_numpy(lines), torch.from_numpy(slope))
+
+    def __call__(self, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return nodes, weights and the weights' derivatives, `(3, ...)` each; beyond the last nodes' splines weights are zero."""
+        place, steep = self.number(b)
+        last = len(self.lines) - 1
+        middle = place.detach().round().clamp(0, last)
+        t = place - middle
+        reached = t.abs() < 1.5
+        inner = t.abs() <= 0.5
+        # at the ends the spline of the last node goes on where it would have a neighbour
+        low = torch.where(inner, 0.5 * (0.5 - t).square(), 0.0)
+        high = torch.where(inner, 0.5 * (0.5 + t).square(), 0.0)
+        own = torch.where(inner, 0.75 - t.square(), 0.5 * (1.5 - t.abs()).square())
+        weight = torch.stack([low, torch.where(reached, own, 0.0), high])
+        d_own = torch.where(inner, -2 * t, -(1.5 - t.abs()) * t.sign())
+        change = torch.stack([torch.where(inner, t - 0.5, 0.0), torch.where(reached, d_own, 0.0), torch.where(inner, t + 0.5, 0.0)])
+        node = torch.stack([middle - 1, middle, middle + 1]).long()
+        there = (node >= 0) & (node <= last)
+        return node.clamp(0, last), torch.where(there, weight, 0.0), torch.where(there, change * steep, 0.0)
+
+    def number(self, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how many nodes lie below a position, whole ones at nodes, and its derivative; straight beyond the ends."""
+        lines, last = self.lines, len(self.lines) - 1
+        cell = torch.searchsorted(lines, b.detach().contiguous()).clamp(1, last) - 1
+        width, m0, m1 = lines[cell + 1] - lines[cell], self.steep[cell], self.steep[cell + 1]
+        s = (b - lines[cell]) / width
+        rise0, rise1 = width * m0, width * m1
+        a, c = rise0 + rise1 - 2, 3 - 2 * rise0 - rise1
+        within = cell + s * (rise0 + s * (c + s * a))
+        steep = (rise0 + s * (2 * c + 3 * a * s)) / width
+        below, above = b.detach() < lines[0], b.detach() > lines[-1]
+        within = torch.where(below, (b - lines[0]) * self.steep[0], within)
+        within = torch.where(above, last + (b - lines[-1]) * self.steep[-1], within)
+        return within, torch.where(below, self.steep[0], torch.where(above, self.steep[-1], steep))
 
 
 def adapted(
-    bx: np.ndarray, by: np.ndarray, weight: np.ndarray, nodes: int, regularisation: str, margin: float = 0.15
+    bx: np.ndarray, by: np.ndarray, weight: np.ndarray, nodes: int, regularisation: str, *, held: np.ndarray, even: float = EVEN
 ) -> SourceGrid:
-    """Return a grid that follows traced rays.
+    """Return a grid that follows traced rays, in a frame that goes with those it holds.
 
     Args:
-        bx: `(R,)` where rays of bright pixels end, arcsec.
+        bx: `(R,)` where rays end, arcsec.
         by: `(R,)`.
-        weight: `(R,)` how much each ray counts.
+        weight: `(R,)` how much each ray draws the lines to it.
         nodes: along a side.
         regularisation: one of `REGULARISATIONS`.
-        margin: beyond the rays on each side, in units of their span.
+        held: `(R,)` true for rays that the grid has to hold, but for the outermost.
+        even: share of even steps in the lines; the rest follows the weighted density of rays.
     """
-    frame = Frame.of(*(torch.from_numpy(a) for a in (bx, by, weight)))
-    return SourceGrid(*(_lines(b, weight, nodes, margin) for b in (bx, by)), regularisation, frame=frame)
+    frame = Frame.of(*(torch.from_numpy(a) for a in (bx, by, held.astype(float))))
+    lines = []
+    for b in (bx, by):
+        low, high = np.quantile(b[held], OUTERMOST)
+        margin = MARGIN * (high - low)
+        lines.append(_lines(b, weight, nodes, low - margin, high + margin, even))
+    return SourceGrid(*lines, regularisation, frame=frame)
 
 
-def _lines(b: np.ndarray, weight: np.ndarray, nodes: int, margin: float) -> np.ndarray:
-    order = np.argsort(b)
-    total = np.cumsum(weight[order])
-    low, high = np.interp([0.005, 0.995], total / total[-1], b[order])
-    span = margin * (high - low)
-    low, high = low - span, high + span
-    inside = (b[order] >= low) & (b[order] <= high)
-    place = np.concatenate([[low], b[order][inside], [high]])
-    share = np.concatenate([[0], np.cumsum(weight[order][inside]), [0]])
+def _lines(b: np.ndarray, weight: np.ndarray, nodes: int, low: float, high: float, even: float) -> np.ndarray:
+    inside = (b >= low) & (b <= high)
+    order = np.argsort(b[inside])
+    place = np.concatenate([[low], b[inside][order], [high]])
+    share = np.concatenate([[0], np.cumsum(weight[inside][order]), [0]])
     share[-1] = share[-2]
-    ramp = (1 - EVEN) * share / share[-1] + EVEN * (place - low) / (high - low)
+    ramp = (1 - even) * share / share[-1] + even * (place - low) / (high - low)
     return np.interp(np.linspace(0, 1, nodes), ramp, place)
 
 
