@@ -1,9 +1,11 @@
 """Do the intervals of `darklens fit` hold? Simulated lenses, fitted one by one, and how often their truth lies inside.
 
     python -m benchmarks.coverage --n 200 --samples 2000 --out coverage.json
+    python -m benchmarks.coverage --n 200 --samples 0 --source pixelised
 
-Every lens is a pure function of (seed, number): SIE + shear, a Sersic source, a Gaussian PSF, white noise, drawn from the priors
-below and rendered by the simulator. Each search starts at the true Einstein radius: intervals are judged here, not the search.
+Every lens is a pure function of (seed, number), drawn from the priors below and rendered by the simulator. With a parametric source:
+SIE + shear, a Sersic source, a Gaussian PSF, white noise. With one on pixels: power law + shear, a galaxy that may be cuspy and up
+to three compact clumps, finer pixels, and noise that grows with the light; nothing that is fitted knows of Sersic. Each search starts at the true Einstein radius: intervals are judged here, not the search.
 `--samples 0` judges the Gaussian approximation, which costs a tenth of the chains. Prints one
 line of JSON; a fit that gives no intervals counts under "not_converged" and nowhere else.
 """
@@ -24,8 +26,8 @@ from benchmarks.task_rows import Row, script_row
 from darklens.evaluate.proportion import proportion
 from darklens.files import write_json
 from darklens.fit.one_lens import Choices, fit_lens
-from darklens.infer.lens_posterior import posterior
-from darklens.lensing import SIE, SersicEllipse, Shear
+from darklens.infer.lens_posterior import Posterior, posterior
+from darklens.lensing import EPL, SIE, SersicEllipse, Shear
 from darklens.simulate import GaussianPSF, Instrument, Scene, render
 from darklens.train.provenance import provenance
 
@@ -35,6 +37,9 @@ SIDE, SCALE, FWHM, SUBPIXELS = 30, 0.12, 0.2, 2
 NOISE = 0.02, 0.05
 """Of the brightest pixel."""
 JUDGED = ("theta_E", "e1", "e2", "gamma1", "gamma2", "source_x", "source_y", "source_R_sersic")
+PIXELISED = ("theta_E", "gamma", "e1", "e2", "gamma1", "gamma2", "center_x", "center_y")
+"""What is judged of a lens whose source is on pixels."""
+RICH_SIDE, RICH_SCALE, RICH_FWHM, RICH_SUPERSAMPLING = 56, 0.06, 0.1, 4
 LEVELS = {"68": ("low", "high"), "95": ("low95", "high95")}
 
 
@@ -68,12 +73,69 @@ def simulate(truth: dict[str, float], generator: np.random.Generator, side: int 
     camera = Instrument("", scale, psf)
     image = render(scene, camera, (side, side), supersampling=SUBPIXELS, dtype=torch.float64)[0].numpy()
     sigma = generator.uniform(*NOISE) * image.max()
+    data = image + sigma * generator.standard_normal(image.shape)
+    return {"image": data, "noise": np.full(image.shape, sigma), "psf": kernel_of(psf, scale), "pixel_scale": scale}
+
+
+def draw_rich(generator: np.random.Generator) -> dict[str, float]:
+    """Return the parameters of one lens whose source is fitted on pixels."""
+    return {
+        "theta_E": generator.uniform(0.9, 1.3),
+        "gamma": generator.normal(2.0, 0.12),
+        "e1": generator.normal(0, 0.1),
+        "e2": generator.normal(0, 0.1),
+        "center_x": generator.normal(0, 0.01),
+        "center_y": generator.normal(0, 0.01),
+        "gamma1": generator.normal(0, 0.04),
+        "gamma2": generator.normal(0, 0.04),
+        "source_R_sersic": generator.uniform(0.1, 0.3),
+        "source_n_sersic": generator.uniform(0.8, 4),
+        "source_e1": generator.uniform(-0.3, 0.3),
+        "source_e2": generator.uniform(-0.3, 0.3),
+        "source_x": generator.uniform(-0.2, 0.2),
+        "source_y": generator.uniform(-0.2, 0.2),
+    }
+
+
+def simulate_rich(truth: dict[str, float], generator: np.random.Generator) -> dict[str, Any]:
+    """Return image, noise, PSF and pixel scale (arcsec) of one lens with a clumpy source."""
+
+    def column(*values: float) -> list[torch.Tensor]:
+        return [torch.tensor([v], dtype=torch.float64) for v in values]
+
+    t = {k: column(v)[0] for k, v in truth.items()}
+    masses = EPL(*(t[k] for k in ("theta_E", "gamma", "e1", "e2", "center_x", "center_y"))), Shear(t["gamma1"], t["gamma2"])
+    shape = (t[f"source_{k}"] for k in ("R_sersic", "n_sersic", "e1", "e2", "x", "y"))
+    lights = [SersicEllipse(torch.ones(1, dtype=torch.float64), *shape)]
+    for _ in range(generator.integers(0, 4)):
+        size = generator.uniform(1, 6), generator.uniform(0.02, 0.06)
+        place = (truth[k] + generator.normal(0, 0.12) for k in ("source_x", "source_y"))
+        lights.append(SersicEllipse(*column(*size, 1.0, 0.0, 0.0, *place)))
+    psf = GaussianPSF(RICH_FWHM)
+    scene = Scene(masses, (), tuple(lights), ("",), {}, 0, (0,))
+    field = (RICH_SIDE, RICH_SIDE)
+    image = render(scene, Instrument("", RICH_SCALE, psf), field, supersampling=RICH_SUPERSAMPLING, dtype=torch.float64)[0].numpy()
+    top = np.percentile(image, 99.5)
+    noise = top * generator.uniform(0.02, 0.06) * np.sqrt(1 + 3 * np.clip(image, 0, None) / top)
+    data = image + noise * generator.standard_normal(image.shape)
+    return {"image": data, "noise": noise, "psf": kernel_of(psf, RICH_SCALE), "pixel_scale": RICH_SCALE}
+
+
+def kernel_of(psf: GaussianPSF, scale: float) -> np.ndarray:
+    """Return a PSF on pixels."""
     margin = psf.margin(scale)
     point = torch.zeros(1, 4 * margin + 1, 4 * margin + 1, dtype=torch.float64)
     point[0, 2 * margin, 2 * margin] = 1.0
-    noise = np.full(image.shape, sigma)
-    kernel = psf.convolve(point, scale)[0].numpy()
-    return {"image": image + sigma * generator.standard_normal(image.shape), "noise": noise, "psf": kernel, "pixel_scale": scale}
+    return psf.convolve(point, scale)[0].numpy()
+
+
+def judge_rich(number: int, samples: int, seed: int, starts: int = 6) -> dict[str, Any]:
+    """As `judge`, with a source on pixels."""
+    generator = np.random.default_rng([seed, number])
+    truth = draw_rich(generator)
+    given = simulate_rich(truth, generator)
+    chosen = Choices(light="none", centre=(0.0, 0.0), theta_E=truth["theta_E"], starts=starts, seed=seed)
+    return _judged(number, truth, posterior(fit_lens(**given, choices=chosen), samples, seed=seed), PIXELISED)
 
 
 def judge(number: int, samples: int, seed: int, starts: int = 6) -> dict[str, Any]:
@@ -91,9 +153,12 @@ def judge(number: int, samples: int, seed: int, starts: int = 6) -> dict[str, An
         subpixels=SUBPIXELS,
         seed=seed,
     )
-    found = posterior(fit_lens(**given, choices=chosen), samples, seed=seed)
+    return _judged(number, truth, posterior(fit_lens(**given, choices=chosen), samples, seed=seed), JUDGED)
+
+
+def _judged(number: int, truth: dict[str, float], found: Posterior, judged: tuple[str, ...]) -> dict[str, Any]:
     row: dict[str, Any] = {"number": number, "converged": found.converged, "why": found.why}
-    for name in JUDGED if found.converged else ():
+    for name in judged if found.converged else ():
         interval = found.intervals[name]
         row[name] = {level: interval[low] <= truth[name] <= interval[high] for level, (low, high) in LEVELS.items()}
         row[name]["pull"] = (interval["value"] - truth[name]) / (0.5 * (interval["high"] - interval["low"]))
@@ -103,6 +168,7 @@ def judge(number: int, samples: int, seed: int, starts: int = 6) -> dict[str, An
 def result_rows(content: dict[str, Any]) -> list[Row]:
     """Return rows for the block "inference" of docs/results.md, one a parameter."""
     made, kind = provenance(), "chains" if content["samples"] else "gaussian"
+    kind += " on pixels" if content["source"] == "pixelised" else ""
     tested = f"{content['n']} of {content['n'] + content['not_converged']} simulated lenses"
     return [
         script_row(
@@ -118,6 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--source", choices=["parametric", "pixelised"], default="parametric")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--starts", type=int, default=6, help="As of darklens fit.")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="Stop after this many.")
@@ -128,22 +195,22 @@ def main() -> None:
     for number in range(asked.n):
         if time.monotonic() - began > asked.seconds:
             break
-        rows.append(judge(number, asked.samples, asked.seed, asked.starts))
-    good = [row for row in rows if row["converged"]]
+        rows.append((judge_rich if asked.source == "pixelised" else judge)(number, asked.samples, asked.seed, asked.starts))
+    good, judged = [row for row in rows if row["converged"]], PIXELISED if asked.source == "pixelised" else JUDGED
     content = {
         "benchmark": "coverage", "n": len(good), "not_converged": len(rows) - len(good), "samples": asked.samples,
-        "seed": asked.seed, "starts": asked.starts, "seconds": time.monotonic() - began,
+        "source": asked.source, "seed": asked.seed, "starts": asked.starts, "seconds": time.monotonic() - began,
         "machine": platform.processor() or platform.machine(),
         "coverage": {
             name: {level: proportion(sum(row[name][level] for row in good), len(good)) for level in LEVELS}
             | {"pull_sd": float(np.std([row[name]["pull"] for row in good]))}
-            for name in JUDGED
+            for name in judged
         },
-        "all": {level: float(np.mean([row[name][level] for row in good for name in JUDGED])) for level in LEVELS},
+        "all": {level: float(np.mean([row[name][level] for row in good for name in judged])) for level in LEVELS},
     }  # fmt: skip
     if asked.out:
         write_json(asked.out, content | {"lenses": rows})
-    write_json(ROWS / f"coverage-{'chains' if asked.samples else 'gaussian'}.json", result_rows(content))
+    write_json(ROWS / f"coverage-{'chains' if asked.samples else 'gaussian'}-{asked.source}.json", result_rows(content))
     print(json.dumps(content))
 
 

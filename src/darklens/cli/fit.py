@@ -52,6 +52,10 @@ def fit(
     annulus: Annulus = None,
     nodes: Annotated[int | None, typer.Option(help="One lens: nodes along a side of a pixelised source.")] = None,
     regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
+    adaptive: Annotated[
+        bool | None,
+        typer.Option("--adaptive/--uniform", help="One lens: a pixelised source may vary more where it is bright; the default."),
+    ] = None,
     positions: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +92,7 @@ def fit(
     pair_of = {"centre": pair(centre, "--centre"), "annulus": pair(annulus, "--annulus")}
     choices = {"source": source, "light": light, "starts": starts, "theta_E": theta_E, "nodes": nodes, **pair_of}
     choices |= {"regularisation": regularisation, "point_images": point_images, "point_sigma": point_sigma, "psf_error": psf_error}
-    choices |= {"psf_oversampling": psf_oversampling, "subpixels": subpixels}
+    choices |= {"psf_oversampling": psf_oversampling, "subpixels": subpixels, "adaptive": adaptive}
     choices = {k: v for k, v in choices.items() if v is not None}
     points = {"sigma": position_sigma, "order": position_order, "tolerance": position_tolerance}
     points = {f"position_{k}": v for k, v in points.items()} | {"position_likelihood": position_likelihood or None}

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -55,6 +55,7 @@ class Samples:
         log_density: `(chains, n)`.
         accepted: share of the steps that were taken.
         evaluations: of the density, those of the adaptation included.
+        moves: `(chains, n, p)` by which samples move for what the density does not know; None for none. Chains are judged without.
     """
 
     names: tuple[str, ...]
@@ -62,11 +63,30 @@ class Samples:
     log_density: np.ndarray
     accepted: float
     evaluations: int
+    moves: np.ndarray | None = None
 
     @property
     def flat(self) -> np.ndarray:
         """All samples, `(chains n, p)`."""
-        return self.values.reshape(-1, self.values.shape[-1])
+        moved = self.values if self.moves is None else self.values + self.moves
+        return moved.reshape(-1, moved.shape[-1])
+
+    def widened(self, covariance: np.ndarray, low: np.ndarray, high: np.ndarray, seed: int) -> Samples:
+        """Return samples that each move by a draw from a Gaussian, no farther than the parameters' bounds.
+
+        Args:
+            covariance: `(k, k)` of the first k parameters.
+            low: `(k,)` bounds.
+            high: likewise.
+            seed: of the draws.
+        """
+        k = len(covariance)
+        if not covariance.any():
+            return self
+        draws = np.random.default_rng([seed, k]).multivariate_normal(np.zeros(k), covariance, self.values.shape[:2])
+        moves = np.zeros_like(self.values)
+        moves[..., :k] = np.clip(self.values[..., :k] + draws, low, high) - self.values[..., :k]
+        return replace(self, moves=moves)
 
     @property
     def r_hat(self) -> np.ndarray:

@@ -93,7 +93,7 @@ def summary(fit: LensFit, posterior: Posterior) -> dict[str, Any]:
         "light": fit.choices.light,
         "source": fit.choices.source,
         "source_nodes": None if grid is None else list(grid.shape),
-        "regularisation": None if grid is None else {"kind": grid.regularisation, "lambda": fit.found.solution.strength},
+        "regularisation": None if grid is None else _regularisation(fit),
         "effective_amplitudes": fit.found.solution.effective_parameters(),
         "ln_evidence_of_starts": list(fit.starts),
         "positions": fit.report_of_positions(),
@@ -107,6 +107,20 @@ def summary(fit: LensFit, posterior: Posterior) -> dict[str, Any]:
             "accepted": chains.accepted,
             "evaluations": chains.evaluations,
         },
+    }
+
+
+def _regularisation(fit: LensFit) -> dict[str, Any]:
+    """Return the prior of a source on pixels, and how far the parameters move on other grids."""
+    grid = fit.model.grid
+    assert grid is not None
+    moved = dict(zip(fit.names, np.sqrt(np.diag(fit.scatter)).tolist(), strict=True))
+    return {
+        "kind": grid.regularisation,
+        "lambda": fit.found.solution.strength,
+        "least_freedom": 1.0 if grid.freedom is None else float(grid.freedom.min() / grid.freedom.max()),
+        "other_grids": 0 if fit.others is None else len(fit.others),
+        "scatter_of_grids": moved,
     }
 
 

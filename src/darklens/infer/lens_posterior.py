@@ -49,7 +49,8 @@ def sample_lens(
     """Sample the posterior of a fit's parameters, priors uniform within their bounds, that of ln lambda without bounds.
 
     The grid of the source and which amplitudes take part stay as they are in the fit; the amplitudes are integrated out exactly at
-    every step, so that the density is the evidence.
+    every step, so that the density is the evidence. What other grids would say is added at the end: every sample moves by a draw
+    from the Gaussian of the grids' scatter.
 
     Args:
         fit: the best fit.
@@ -73,11 +74,12 @@ def sample_lens(
         except np.linalg.LinAlgError:
             return -math.inf
 
-    names, centre, covariance = fit.names, fit.found.eta, fit.covariance
+    names, centre, covariance = fit.names, fit.found.eta, fit.covariance_on_grid
     if pixelised:
         names, centre = (*names, STRENGTH), np.append(centre, math.log(best.strength))
         covariance = np.block([[covariance, np.zeros((len(low), 1))], [np.zeros((1, len(low))), np.array([[STRENGTH_SD**2]])]])
-    return sample(log_density, names, centre, covariance, samples=samples, seed=seed, progress=progress)
+    chains = sample(log_density, names, centre, covariance, samples=samples, seed=seed, progress=progress)
+    return chains.widened(fit.scatter, *fit.model.bounds, seed)
 
 
 def posterior(

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from scipy.signal import fftconvolve
 
 from darklens.errors import InputError
-from darklens.fit.one_lens import Choices, Linear, Macro, Model, Observation, SourceGrid, adapted, fit_lens, lens_light
-from darklens.infer.lens_posterior import posterior
+from darklens.fit.one_lens import Choices, Linear, Macro, Model, Observation, SourceGrid, fit_lens, lens_light
+from darklens.infer.lens_posterior import posterior, sample_lens
 from darklens.lensing import PointMass
 
 from .conftest import SCALE, TRUTH, kernel
@@ -55,40 +54,6 @@ def test_rays_lie_inside_their_pixels(lens):
     assert float((x.amax(1) - x.amin(1)).max()) == pytest.approx(SCALE / 2)
 
 
-def test_bilinear_interpolation_is_exact_for_planes_and_agrees_with_its_matrix():
-    grid = SourceGrid(np.array([-1.0, -0.2, 0.1, 0.9]), np.array([-0.5, 0.0, 0.2, 0.7, 1.0]))
-    y, x = np.meshgrid(grid.y, grid.x, indexing="ij")
-    nodes = torch.from_numpy((2 + 3 * x - 1.5 * y).ravel())
-    rng = np.random.default_rng(2)
-    bx, by = torch.from_numpy(rng.uniform(-0.99, 0.89, (40, 3))), torch.from_numpy(rng.uniform(-0.49, 0.99, (40, 3)))
-    assert torch.allclose(grid.interpolate(nodes, bx, by), 2 + 3 * bx - 1.5 * by)
-    assert np.allclose(grid.operator(bx, by) @ nodes.numpy(), (2 + 3 * bx - 1.5 * by).mean(1).numpy())
-    outside = grid.interpolate(nodes, torch.tensor([[1.2]], dtype=torch.float64), torch.tensor([[0.0]], dtype=torch.float64))
-    assert float(outside) == 0
-
-
-@pytest.mark.parametrize("kind", ["curvature", "gradient"])
-def test_the_prior_is_proper_and_its_determinant_is_right(kind):
-    grid = SourceGrid(np.linspace(0, 1, 5), np.linspace(0, 1, 4), kind)
-    value = np.linalg.eigvalsh(grid.precision)
-    assert value.min() > 0
-    assert grid.log_det == pytest.approx(np.log(value).sum())
-    step = np.zeros(grid.shape)
-    step[1, 2] = 1.0  # a single bright node: differences on four sides, squared
-    expected = 4 if kind == "gradient" else 12
-    assert step.ravel() @ grid.precision @ step.ravel() == pytest.approx(expected)
-
-
-def test_the_grid_is_finer_where_rays_crowd():
-    rng = np.random.default_rng(3)
-    rays = np.concatenate([rng.normal(0, 0.03, 3000), rng.uniform(-1, 1, 1000)])
-    grid = adapted(rays, rng.permutation(rays), np.ones(4000), 15, "curvature")
-    steps = np.diff(grid.x)
-    assert (steps > 0).all()
-    assert steps.max() / steps.min() > 5
-    assert abs(grid.x[steps.argmin()]) < 0.1
-
-
 def test_the_evidence_is_that_of_the_marginal_gaussian(lens):
     """ln E with the amplitudes integrated out is the density of d under N(0, 1 + B H^-1 B^T): no inversion in common."""
     rng = np.random.default_rng(4)
@@ -115,6 +80,26 @@ def test_light_amplitudes_stay_positive():
     solution = Linear.of(B, d, np.zeros((0, 0)), 0.0).solve(1.0)
     assert (solution.x >= 0).all()
     assert solution.x[2] == 0
+
+
+@pytest.mark.parametrize("nodes", [0, 4])
+def test_the_light_that_takes_part_is_the_best_that_is_not_negative(nodes):
+    """Against every subset of the columns: columns that resemble each other have many sets that are stuck."""
+    rng = np.random.default_rng(6)
+    B = rng.random((40, nodes + 7)) + np.linspace(0, 3, 40)[:, None]
+    d = B @ rng.standard_normal(nodes + 7)
+    R = np.eye(nodes)
+    problem = Linear.of(B, d, R, 0.0)
+    costs = []
+    for chosen in range(2**7):
+        active = np.array([chosen >> k & 1 for k in range(7)], bool)
+        solution = problem.solve(0.5, active)
+        if (solution.x[nodes:] >= 0).all():
+            costs.append(solution.cost)
+    found = problem.solve(0.5)
+    assert (found.x[nodes:] >= 0).all()
+    assert 0 < found.active.sum() < 7
+    assert found.cost == pytest.approx(min(costs))
 
 
 @pytest.mark.parametrize("light", ["sersic", "mge"])
@@ -274,6 +259,23 @@ def test_unknown_models_are_refused(name):
         Macro(name)
 
 
+def test_what_other_grids_say_is_part_of_the_error(pixelised):
+    assert len(pixelised.others) == 4
+    moved = pixelised.others - pixelised.found.eta
+    assert np.allclose(pixelised.covariance - pixelised.covariance_on_grid, moved.T @ moved / 4)
+    assert 0 < np.abs(moved[:, pixelised.names.index("gamma")]).max() < 0.2
+
+
+def test_samples_move_by_what_other_grids_say(pixelised):
+    k = pixelised.names.index("theta_E")
+    far = pixelised.found.eta.copy()
+    far[k] += 0.05
+    apart = replace(pixelised, others=np.array([far]))
+    narrow, wide = (sample_lens(fit, 100, seed=1) for fit in (replace(pixelised, others=None), apart))
+    assert np.array_equal(narrow.r_hat, wide.r_hat)  # chains are judged on their grid
+    assert narrow.flat[:, k].std() < 0.02 < 0.04 < wide.flat[:, k].std() < 0.06
+
+
 def test_a_fit_at_a_bound_has_not_converged(pixelised):
     eta = pixelised.found.eta.copy()
     eta[pixelised.names.index("gamma")] = pixelised.model.high["gamma"]
@@ -287,7 +289,7 @@ def test_what_the_pixels_say_nothing_about_is_as_wide_as_its_range(pixelised):
     information[k], information[:, k] = 0.0, 0.0  # Gaussians without flux have a shape all the same
     blind = replace(pixelised, found=replace(pixelised.found, information=information))
     low, high = pixelised.model.low["light_e1"], pixelised.model.high["light_e1"]
-    assert blind.covariance[k, k] == pytest.approx((high - low) ** 2 / 12)
+    assert blind.covariance_on_grid[k, k] == pytest.approx((high - low) ** 2 / 12)
     told = posterior(blind).intervals
     ends = [told["light_e1"][end] for end in ("low95", "low", "high", "high95")]
     assert low <= ends[0] < ends[1] < ends[2] < ends[3] <= high

@@ -52,10 +52,11 @@ def image_grid(model: Model, found: Found, nodes: int, regularisation: str, powe
     bx, by = (b.mean(-1) for b in model.traced(value))
     brightness = before.source(found.solution.x, found.eta, bx, by).numpy() * observation.pixel_scale**2
     noise = np.median(observation.noise[observation.mask])
+    held = _about_ring(model, value) | (brightness > noise)
     weight = np.clip(brightness / noise - 0.5, 0, None) ** power
     if weight.sum() < nodes:
         raise WorkError("the source that was found is lost in the noise: check the noise map, or guess the ring with --theta-e")
-    return adapted(bx.numpy(), by.numpy(), weight, nodes, regularisation, held=_about_ring(model, value), even=even)
+    return adapted(bx.numpy(), by.numpy(), weight, nodes, regularisation, held=held, even=even)
 
 
 def _about_ring(model: Model, value: dict[str, Tensor]) -> np.ndarray:

@@ -15,6 +15,7 @@ from darklens.errors import WorkError
 from darklens.fit.one_lens.adapting import ring_grid
 from darklens.fit.one_lens.choices import Choices
 from darklens.fit.one_lens.model import Model
+from darklens.fit.one_lens.parity import imaged_once
 from darklens.fit.one_lens.positions import Positions
 from darklens.fit.one_lens.search import Found, descend
 
@@ -24,6 +25,10 @@ STRENGTH = 1e-4
 """Regularisation in units of the noise to begin with; its evidence moves it at once."""
 ALIKE = 1e-3
 """Difference of two lenses, in units of the parameters' ranges, below which they are one and the same."""
+
+FINALISTS, WITHIN, DISTINCT = 3, 300.0, 0.02
+"""How many valleys are gone on in at most, how far in ln E of the coarse source below the best one, and how far from each other in
+some parameter of the mass, in units of its range."""
 
 Log = Callable[[str], None]
 
@@ -89,6 +94,19 @@ def _alike(smooth: Found, known: list[tuple[Found, Found]]) -> Found | None:
         if (np.abs(smooth.eta - before.eta) < ALIKE * (high - low)).all():
             return end
     return None
+
+
+def best_distinct(candidates: list[Found]) -> list[Found]:
+    """Return the best descents that image their source more than once, in valleys of their own, the best first."""
+    lenses = [one for one in candidates if not imaged_once(one)] or candidates
+    kept: list[Found] = []
+    for one in sorted(lenses, key=lambda found: -found.evidence):
+        low, high = one.model.bounds
+        mass = [one.model.names.index(name) for name in one.model.macro.names]
+        apart = all((np.abs(one.eta - other.eta) > DISTINCT * (high - low))[mass].any() for other in kept)
+        if apart and len(kept) < FINALISTS and (not kept or one.evidence > kept[0].evidence - WITHIN):
+            kept.append(one)
+    return kept
 
 
 def scatter(found: Found, positions: Positions) -> float:

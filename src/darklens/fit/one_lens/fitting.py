@@ -8,14 +8,13 @@ import numpy as np
 
 from darklens.errors import InputError, WorkError
 from darklens.fit.one_lens.choices import Choices
-from darklens.fit.one_lens.descents import Log, first_descents, scatter
+from darklens.fit.one_lens.descents import Log, best_distinct, first_descents, scatter
 from darklens.fit.one_lens.first_guess import INNER, OUTER, annulus, ring_radius, starts_for
 from darklens.fit.one_lens.lens_fit import LensFit
 from darklens.fit.one_lens.light import LightBasis, Shape, lens_light
 from darklens.fit.one_lens.macro import Macro
 from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.observation import Observation
-from darklens.fit.one_lens.parity import imaged_once
 from darklens.fit.one_lens.point_search import locate
 from darklens.fit.one_lens.point_spread import PointSpread
 from darklens.fit.one_lens.points import Points
@@ -83,10 +82,11 @@ def fit_lens(
     guide = _coarse(smooth, positions)
     on_pixels = guide if choices.source == "parametric" else _coarse(model, positions)
     candidates = first_descents(guide, on_pixels, starts, choices, log)
-    together = _together(candidates, positions, theta_E)
-    best = max([found for found in together if not imaged_once(found)] or together, key=lambda f: f.evidence)
-    final = replace(_refocused(model, best, choices, mask), positions=positions if positions and positions.in_likelihood else None)
-    best, others = on_other_grids(refined(final, best, np.asarray(noise, float), choices, log), choices, log)
+    finalists = best_distinct(_together(candidates, positions, theta_E))
+    final = replace(
+        _refocused(model, finalists[0], choices, mask), positions=positions if positions and positions.in_likelihood else None
+    )
+    best, others = on_other_grids(refined(final, finalists, np.asarray(noise, float), choices, log), choices, log)
     heights = tuple(sorted((f.evidence for f in candidates), reverse=True))
     return LensFit(best, choices, heights, None if points else positions, others)
 

@@ -12,6 +12,7 @@ from darklens.fit.one_lens.choices import Choices
 from darklens.fit.one_lens.descents import STRENGTH, Log, told
 from darklens.fit.one_lens.inversion import Solution, best_strength
 from darklens.fit.one_lens.model import Model
+from darklens.fit.one_lens.parity import imaged_once
 from darklens.fit.one_lens.search import Found, descend
 
 PIXELS_A_NODE = 7
@@ -24,36 +25,46 @@ BY_COST = 2
 """Rounds in which the cost is minimised; in those after them it is the evidence, as many as it takes to come to rest."""
 POWERS = 0.5, 1.0
 """Of the brightness with which rays draw the lines of the grid; the most evident grid is taken."""
-OTHERS = (0.9, 0.5, 0.15), (1.1, 0.5, 0.15), (1.0, 1.0, 0.15), (1.0, 0.5, 0.3)
+OTHERS = (0.9, 0.5, 0.3), (1.1, 0.5, 0.3), (1.0, 1.0, 0.15), (1.0, 0.5, 0.5)
 """Grids on which the fit is done again: nodes along a side in units of its own, the power, and the share of even steps."""
 
 
-def refined(model: Model, best: Found, noise: np.ndarray, choices: Choices, log: Log) -> Found:
-    """Go on from the best start.
+def refined(model: Model, finalists: list[Found], noise: np.ndarray, choices: Choices, log: Log) -> Found:
+    """Go on from the best starts, and in the end from the best of them.
 
     Args:
         model: on the pixels that count in the end, with all rays.
-        best: of the first descents.
+        finalists: of the first descents, the best first.
         noise: `(H, W)` of the image, without what the PSF's error adds under point images.
         choices: how the lens is modelled.
         log: receives a sentence for each round.
     """
     if choices.source == "parametric":
+        best = finalists[0]
         for _ in range(2 if model.points is not None else 1):
             best = descend(_with_psf_error(model, best, noise, log), best.eta, STRENGTH, iterations=60)
         return best
-    for number in range(ROUNDS):
-        model = _with_psf_error(model, best, noise, log)
-        side, last = side_of(model, choices), number >= BY_COST
-        if number:
-            on_grid, strength = _most_evident(model, best, side, choices)
-        else:  # the first descents leave too coarse a source to say where it is steep
-            on_grid = model.on(image_grid(model, best, side, choices.regularisation))
-            strength = best.solution.strength
-        best = descend(on_grid, best.eta, strength, iterations=30 if last else 12, by_evidence=last)
-        log(f"{side}x{side} source nodes: ln E {best.evidence:.1f}, {told(best)}, {best.steps} steps")
-        if last and best.converged:
+    finalists = [_round(model, one, 0, noise, choices, log) for one in finalists]
+    finalists = [_round(model, one, 1, noise, choices, log) for one in finalists]
+    best = max([one for one in finalists if not imaged_once(one)] or finalists, key=lambda one: one.evidence)
+    for number in range(BY_COST, ROUNDS):
+        best = _round(model, best, number, noise, choices, log)
+        if best.converged:
             break
+    return best
+
+
+def _round(model: Model, best: Found, number: int, noise: np.ndarray, choices: Choices, log: Log) -> Found:
+    """Return a descent on the most evident grid."""
+    model = _with_psf_error(model, best, noise, log)
+    side, last = side_of(model, choices), number >= BY_COST
+    if number:
+        on_grid, strength = _most_evident(model, best, side, choices)
+    else:  # the first descents leave too coarse a source to say where it is steep
+        on_grid = model.on(image_grid(model, best, side, choices.regularisation))
+        strength = best.solution.strength
+    best = descend(on_grid, best.eta, strength, iterations=30 if last else 12, by_evidence=last)
+    log(f"{side}x{side} source nodes: ln E {best.evidence:.1f}, {told(best)}, {best.steps} steps")
     return best
 
 

@@ -23,7 +23,7 @@ from darklens.errors import unknown
 from darklens.fit.one_lens.source_frame import Frame
 
 REGULARISATIONS = ("gradient", "curvature")
-EVEN = 0.15
+EVEN = 0.3
 """Share of even steps in the lines of the grid, where nothing else is said."""
 OUTERMOST = 0.005, 0.995
 """Quantiles of the rays that a grid holds between which its lines lie."""
@@ -114,8 +114,8 @@ class SourceGrid:
     def operator(self, bx: Tensor, by: Tensor) -> sparse.csr_array:
         """Return the matrix `(R, size)` from nodes to the mean over the rays of each pixel; rays are `(R, K)`."""
         (column, across, _), (row, along, _) = (index(b) for index, b in zip(self._index, (bx, by), strict=True))
-        node = (row[:, None] * len(self.x) + column).reshape(9, *bx.shape).numpy()
-        value = (along[:, None] * across).reshape(9, *bx.shape).numpy() / bx.shape[1]
+        node = (row[:, None] * len(self.x) + column).reshape(-1, *bx.shape).numpy()
+        value = (along[:, None] * across).reshape(-1, *bx.shape).numpy() / bx.shape[1]
         pixel = np.broadcast_to(np.arange(len(bx))[:, None], bx.shape)
         entries = value.ravel(), (np.broadcast_to(pixel, value.shape).ravel(), node.ravel())
         return sparse.csr_array(entries, shape=(len(bx), self.size))
@@ -137,6 +137,7 @@ class Index:
     def of(cls, lines: np.ndarray) -> Index:
         """Return the index of increasing lines."""
         slope = PchipInterpolator(lines, np.arange(len(lines), dtype=float)).derivative()(lines)
+        slope[[0, -1]] = 1 / np.diff(lines)[[0, -1]]  # it may be zero at the ends, and goes on straight from there
         return cls(torch.from_numpy(lines), torch.from_numpy(slope))
 
     def __call__(self, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
