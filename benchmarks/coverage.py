@@ -3,9 +3,10 @@
     python -m benchmarks.coverage --n 200 --samples 2000 --out coverage.json
     python -m benchmarks.coverage --n 200 --samples 0 --source pixelised
 
-Every lens is a pure function of (seed, number), drawn from the priors below and rendered by the simulator. With a parametric source:
-SIE + shear, a Sersic source, a Gaussian PSF, white noise. With one on pixels: power law + shear, a galaxy that may be cuspy and up
-to three compact clumps, finer pixels, and noise that grows with the light; nothing that is fitted knows of Sersic. Each search starts at the true Einstein radius: intervals are judged here, not the search.
+Every lens is a pure function of (seed, number), drawn from the priors below and rendered by the simulator. With a parametric
+source: SIE + shear, a Sersic source, a Gaussian PSF, white noise. With one on pixels: power law + shear, a galaxy that may be cuspy
+and up to three compact clumps, finer pixels, and noise that grows with the light; nothing that is fitted knows of Sersic. Each
+search starts at the true Einstein radius: intervals are judged here, not the search.
 `--samples 0` judges the Gaussian approximation, which costs a tenth of the chains. Prints one
 line of JSON; a fit that gives no intervals counts under "not_converged" and nowhere else.
 """

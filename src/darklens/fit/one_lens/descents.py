@@ -102,7 +102,7 @@ def best_distinct(candidates: list[Found]) -> list[Found]:
     kept: list[Found] = []
     for one in sorted(lenses, key=lambda found: -found.evidence):
         low, high = one.model.bounds
-        mass = [one.model.names.index(name) for name in one.model.macro.names]
+        mass = [one.model.names.index(name) for name in one.model.macro.names if name != "gamma"]
         apart = all((np.abs(one.eta - other.eta) > DISTINCT * (high - low))[mass].any() for other in kept)
         if apart and len(kept) < FINALISTS and (not kept or one.evidence > kept[0].evidence - WITHIN):
             kept.append(one)

@@ -179,8 +179,8 @@ def _model(observation: Observation, choices: Choices, theta_E: float, centre: t
 
 
 def _coarse(model: Model, positions: Positions | None) -> Model:
-    """Return the model with one ray a pixel, for the first descents, in which positions count."""
-    coarse = replace(model, observation=replace(model.observation, subpixels=1))
+    """Return the model with one ray a pixel and a slope that hardly moves, for the first descents, in which positions count."""
+    coarse = replace(model.nearly_isothermal, observation=replace(model.observation, subpixels=1))
     if model.points is not None:
         return replace(coarse, points=model.points.loose)
     return replace(coarse, positions=positions)

@@ -19,6 +19,8 @@ from darklens.fit.one_lens.source_frame import Place, stay
 from darklens.fit.one_lens.source_grid import SourceGrid
 from darklens.lensing import Mass
 
+ISOTHERMAL = 1.9, 2.1
+"""Slopes among which a search stays until the source is known in detail."""
 STEP = 1e-6
 """Of central differences; parameters are of order one."""
 
@@ -74,6 +76,13 @@ class Model:
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds, in the order of the names."""
         return np.array([self.low[n] for n in self.names]), np.array([self.high[n] for n in self.names])
+
+    @property
+    def nearly_isothermal(self) -> Model:
+        """The model with a power law whose slope hardly moves: what says the slope is in the details of the source."""
+        if "gamma" not in self.low:
+            return self
+        return replace(self, low=self.low | {"gamma": ISOTHERMAL[0]}, high=self.high | {"gamma": ISOTHERMAL[1]})
 
     def on(self, grid: SourceGrid | None) -> Model:
         """Return the model with another grid."""

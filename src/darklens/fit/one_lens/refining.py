@@ -22,7 +22,8 @@ NODES = 12, 32
 ROUNDS = 6
 """Sources adapted to what was found before."""
 BY_COST = 2
-"""Rounds in which the cost is minimised; in those after them it is the evidence, as many as it takes to come to rest."""
+"""Rounds in which the cost is minimised, at a slope that hardly moves, since without ln|A| the cost has no hold on it; in those
+after them it is the evidence, as many as it takes to come to rest."""
 POWERS = 0.5, 1.0
 """Of the brightness with which rays draw the lines of the grid; the most evident grid is taken."""
 OTHERS = (0.9, 0.5, 0.3), (1.1, 0.5, 0.3), (1.0, 1.0, 0.15), (1.0, 0.5, 0.5)
@@ -56,8 +57,9 @@ def refined(model: Model, finalists: list[Found], noise: np.ndarray, choices: Ch
 
 def _round(model: Model, best: Found, number: int, noise: np.ndarray, choices: Choices, log: Log) -> Found:
     """Return a descent on the most evident grid."""
-    model = _with_psf_error(model, best, noise, log)
-    side, last = side_of(model, choices), number >= BY_COST
+    last = number >= BY_COST
+    model = _with_psf_error(model if last else model.nearly_isothermal, best, noise, log)
+    side = side_of(model, choices)
     if number:
         on_grid, strength = _most_evident(model, best, side, choices)
     else:  # the first descents leave too coarse a source to say where it is steep
