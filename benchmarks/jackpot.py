@@ -33,7 +33,7 @@ REDSHIFTS = 0.222, 0.609
 PIXEL_SCALE = 0.05
 PUBLISHED = {"x": -0.651, "y": 1.040, "log10_m": float(np.log10(3.51e9))}
 MASSES = (8.5, 9.0, 9.5, 10.0, 10.5)
-STARTS = 2
+STARTS = 6
 LENS = "SDSS J0946+1006"
 """As `benchmarks.real_fits` calls it, which runs `darklens fit` on it."""
 CORNER = 40
@@ -47,6 +47,7 @@ VARIANTS = {
     "epl, gradient": {"regularisation": "gradient"},
     "epl + multipoles, curvature": {"model": "epl+shear+multipoles"},
     "epl + multipoles, gradient": {"model": "epl+shear+multipoles", "regularisation": "gradient"},
+    "epl, curvature, one smoothness": {"adaptive": False},
     "twin without clump": {},
 }
 TWIN = "twin without clump"
