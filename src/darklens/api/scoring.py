@@ -84,7 +84,7 @@ def score(
     noticed = run.doubts(scorer.sample(survey.missing[0], ASKED)) if survey.missing else []
     if survey.missing and ray is None:
         score_in(scorer, survey.missing, workers or 1, advance)
-    elif survey.missing:
+    elif survey.missing and ray is not None:
         from darklens.cluster.score import score_on_cluster
 
         score_on_cluster(scorer, survey.missing, address=ray, workers=workers, device=device, progress=advance)
