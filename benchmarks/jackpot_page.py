@@ -77,9 +77,9 @@ The same in Python:
     fit.evidence_with(clump) - fit.evidence     # what a deflector gains, source solved for anew
 """
 SPREAD = (
-    "The Gaussian interval of the Einstein radius is {interval:.4f} arcsec wide, and less than what separates ways to model the "
-    "lens, those of the [search for a clump](jackpot-clump.md): {models}. Where ln E is hundreds below the others, the search for "
-    "the smooth model ended elsewhere. That spread, not the printed error, is the honest uncertainty."
+    "The Gaussian interval of the Einstein radius is {interval:.4f} arcsec wide; ways to model the lens, those of the "
+    "[search for a clump](jackpot-clump.md), differ by {apart:.4f}: {models}. Where ln E is hundreds below the others, the model "
+    "does not suit the source, or its search ended elsewhere. The larger of the two is the honest uncertainty."
 )
 CLUMP = """# The Jackpot lens: where is the clump?
 
@@ -263,6 +263,7 @@ def _walk(walk: dict[str, Any], rows: list[dict[str, Any]], docs: Path, twin: st
         for name, title in names.items()
     ]
     models = [f"{of['parameters']['theta_E'][0]:.4f} arcsec ({name}; ln E {of['ln_E']:.0f})" for name, of in smooth.items()]
+    radii = [of["parameters"]["theta_E"][0] for of in smooth.values()]
     width = (fit["theta_E"]["high"] or np.nan) - (fit["theta_E"]["low"] or np.nan)
     facts = {
         **walk["noise"],
@@ -270,7 +271,7 @@ def _walk(walk: dict[str, Any], rows: list[dict[str, Any]], docs: Path, twin: st
         "chi2": fit["reduced_chi2"],
         "pixels": fit["pixels"],
         "seconds": fit["seconds"],
-        "spread": _bullet(SPREAD.format(interval=width, models=_listed(models))),
+        "spread": _bullet(SPREAD.format(interval=width, apart=max(radii) - min(radii), models=_listed(models))),
         "slope": fit["gamma"]["value"],
         "slopes": _listed([f"{of['parameters']['gamma'][0]:.2f}" for of in smooth.values()]),
         "published_slope": told["gamma"],

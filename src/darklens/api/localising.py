@@ -100,7 +100,8 @@ def localise(
     """
     reading = {"hdu": hdu, "bands": bands, "limit": limit, "force": force, "log": log, "progress": progress}
     camera = {"instrument": instrument, "pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "noise": noise, "mask": mask}
-    whole: dict[str, Any] = {"psf": psf, "exclude": exclude, "noise_hdu": noise_hdu, "psf_hdu": psf_hdu, "light": light, "starts": starts}
+    whole: dict[str, Any] = {"psf": psf, "exclude": exclude, "noise_hdu": noise_hdu, "psf_hdu": psf_hdu}
+    whole |= {"light": light, "starts": starts}
     whole |= {"regularisation": regularisation, "nodes": nodes, "theta_E": theta_E, "centre": centre, "annulus": annulus}
     halo = {"clump": clump, "z_lens": z_lens, "z_source": z_source}
     if str(method) != LIKELIHOOD:
