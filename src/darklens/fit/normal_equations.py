@@ -133,7 +133,8 @@ def _native(
     radius = images.psf.margin(images.pixel_scale)
     taps = np.array(gaussian_taps(images.psf.sigma / images.pixel_scale, radius), dtype)
     which, free = np.ascontiguousarray(which, np.int32), np.array(model.free_index, np.int32)
-    parameters = np.ascontiguousarray(parameters, dtype)
+    with np.errstate(over="ignore"):  # a step beyond what a float holds has no finite cost, and is not taken
+        parameters = np.ascontiguousarray(parameters, dtype)
     out = Normal(
         *(np.zeros((jobs, *shape)) for shape in ((), (), (count, count), (count,))),
         np.empty((jobs, height, width), dtype),
