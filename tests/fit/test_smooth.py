@@ -5,7 +5,19 @@ import pytest
 
 import darklens
 from darklens.errors import InputError
-from darklens.fit import Effort, LensModel, Linear, NoiseMap, Plan, SkyCounts, counts_per_unit, fit_images, plan_for, recognise
+from darklens.fit import (
+    Effort,
+    Estimated,
+    LensModel,
+    Linear,
+    NoiseMap,
+    Plan,
+    SkyCounts,
+    counts_per_unit,
+    fit_images,
+    plan_for,
+    recognise,
+)
 from darklens.simulate import GaussianPSF, instrument, simulate
 
 N = 120
@@ -205,3 +217,12 @@ def test_noise_map_as_observatories_deliver_it():
 
 def test_an_image_without_a_lens_does_not_converge():
     assert not darklens.fit(np.ones((64, 64), np.float32), "euclid-vis").converged.any()
+
+
+def test_an_image_of_few_whole_counts_has_a_noise():
+    counts = np.random.default_rng(0).poisson(0.2, (2, 40, 40)).astype(np.float32)  # more than half of the pixels are zero
+    counts[1] = 3.0
+    variance, slope = Estimated(counts_per_unit=1.0, excess=2.0).variance(counts)
+    assert variance[0, 0, 0] == pytest.approx(0.2, rel=0.3)
+    assert variance[1, 0, 0] == pytest.approx(1 / 12)
+    assert (slope == 2).all()

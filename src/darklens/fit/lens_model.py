@@ -45,8 +45,9 @@ BOUNDS = {
     },
     **{"lens_amp": (0.0, np.inf), "lens_R_sersic": (0.02, 30.0), "lens_n_sersic": (0.3, 8.0), "lens_e1": (-0.7, 0.7)},
     **{"lens_e2": (-0.7, 0.7)},
+    **dict.fromkeys(("center_x", "center_y", "source_x", "source_y"), (-60.0, 60.0)),
 }
-"""Where a fit may go; the other parameters are free."""
+"""Where a fit may go; the other parameters are free. A position without bounds runs off until no residual is left."""
 
 _FREE_OF_MASS = {
     "sis": ("theta_E", "center_x", "center_y"),

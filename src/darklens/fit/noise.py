@@ -119,15 +119,21 @@ class Estimated(Noise):
 
     def variance(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the variances."""
-        v0 = np.array([max(background_sigma(image), 1e-12) ** 2 for image in images])
+        least = 1 / (12**0.5 * self.counts_per_unit) if self.counts_per_unit else 1e-12  # of whole counts: they are rounded
+        v0 = np.array([max(background_sigma(image), least) ** 2 for image in images])
         v1 = self.excess / self.counts_per_unit if self.counts_per_unit else 0.0
         return np.broadcast_to(v0[:, None, None], images.shape).copy(), np.full(len(images), v1)
 
 
 def background_sigma(image: np.ndarray) -> float:
-    """Return the scatter of the four corners, robustly: 1.4826 times the median deviation."""
+    """Return the scatter of the four corners, robustly: 1.4826 times the median deviation.
+
+    Where more than half of the pixels have one value, as a few whole counts may, that is zero: then it is the standard deviation.
+    """
     values = corners(image)
-    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
+    if not len(values):
+        return 0.0
+    return float(1.4826 * np.median(np.abs(values - np.median(values))) or np.std(values))
 
 
 def corners(image: np.ndarray) -> np.ndarray:
