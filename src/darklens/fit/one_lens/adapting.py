@@ -71,7 +71,7 @@ def freest(model: Model, found: Found) -> tuple[Model, Solution]:
 
     The prior of a node is as wide as `floor + brightness`, in units of the largest brightness of what was found before; the floor
     is the one of largest evidence, none (one smoothness for all) among them. That the data thus speak twice has a price that is
-    small beside what it mends (Nightingale et al. 2018, MNRAS 478, 4738, section 4.3).
+    small beside what it mends (Nightingale et al. 2018, MNRAS 478, 4738).
 
     Args:
         model: on a grid of one smoothness.

@@ -75,7 +75,7 @@ def on_other_grids(best: Found, choices: Choices, log: Log) -> tuple[Found, np.n
 
     Where the lines of the grid lie is nobody's knowledge, and the evidence of one and the same lens changes with it by more than
     with the lens within its errors. How far the parameters move is an error like any other (Etherington et al. 2022, MNRAS 517,
-    3275, section 4.3, who cap the likelihood to that end).
+    3275, cap the likelihood to that end).
 
     Args:
         best: the fit on its own grid.

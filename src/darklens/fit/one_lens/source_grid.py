@@ -5,7 +5,7 @@ the source plane gets small cells (the idea of Dye & Warren 2005, ApJ 623, 31, o
 Brightness is zero outside. The prior on the nodes is Gaussian with the precision `lambda R`; R is made of first ("gradient") or
 second ("curvature") differences along both axes, with zeros beyond the edge (Suyu et al. 2006, MNRAS 371, 983), each in units of
 how much it may vary there: a galaxy is steep where it is bright and smooth where it is faint, and one smoothness for both lets the
-lens bend for the cusp that the source may not have (Nightingale, Dye & Massey 2018, MNRAS 478, 4738, section 4).
+lens bend for the cusp that the source may not have (Nightingale, Dye & Massey 2018, MNRAS 478, 4738).
 """
 
 from __future__ import annotations
