@@ -266,6 +266,12 @@ def test_what_other_grids_say_is_part_of_the_error(pixelised):
     assert 0 < np.abs(moved[:, pixelised.names.index("gamma")]).max() < 0.2
 
 
+def test_without_any_other_grid_there_is_no_interval(pixelised):
+    alone = replace(pixelised, others=np.zeros((0, len(pixelised.names))))
+    assert not alone.converged
+    assert "no other grid" in alone.doubt
+
+
 def test_samples_move_by_what_other_grids_say(pixelised):
     k = pixelised.names.index("theta_E")
     far = pixelised.found.eta.copy()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from darklens.errors import WorkError
 from darklens.fit.one_lens import SourceGrid, adapted
 
 
@@ -99,3 +100,9 @@ def test_the_grid_holds_what_it_is_told_to_hold():
     grid = adapted(bx, by, np.ones(5000), 9, "curvature", held=held)
     assert -0.6 < grid.x[0] < -0.45
     assert 0.45 < grid.y[-1] < 0.6
+
+
+def test_a_grid_that_holds_nothing_is_refused():
+    rays = np.linspace(-1, 1, 50)
+    with pytest.raises(WorkError, match="--theta-e"):
+        adapted(rays, rays, np.ones(50), 9, "curvature", held=np.zeros(50, bool))

@@ -66,7 +66,7 @@ def _about_ring(model: Model, value: dict[str, Tensor]) -> np.ndarray:
     return (r > ABOUT_RING[0]) & (r < ABOUT_RING[1])
 
 
-def freest(model: Model, found: Found) -> tuple[Model, Solution]:
+def freest(model: Model, found: Found, adaptive: bool = True) -> tuple[Model, Solution]:
     """Return the model with each node as free as its brightness makes most evident, and its linear solution.
 
     The prior of a node is as wide as `floor + brightness`, in units of the largest brightness of what was found before; the floor
@@ -76,6 +76,7 @@ def freest(model: Model, found: Found) -> tuple[Model, Solution]:
     Args:
         model: on a grid of one smoothness.
         found: what was found before, on any grid.
+        adaptive: whether any but the one smoothness is tried.
     """
     assert model.grid is not None
     bx, by = (torch.from_numpy(b) for b in np.meshgrid(model.grid.x, model.grid.y))
@@ -83,7 +84,7 @@ def freest(model: Model, found: Found) -> tuple[Model, Solution]:
     bright = ndimage.gaussian_filter(bright, SMOOTHED)
     problem = model.problem(found.eta)
     best = model, best_strength(problem, None, found.solution.strength, ROUGHLY)
-    for floor in FLOORS if bright.max() > 0 else ():
+    for floor in FLOORS if adaptive and bright.max() > 0 else ():
         grid = replace(model.grid, freedom=floor + bright / bright.max())
         freed = replace(problem, R=grid.precision, log_det_R=grid.log_det)
         solution = best_strength(freed, None, best[1].strength, ROUGHLY)

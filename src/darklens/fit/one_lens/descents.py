@@ -25,7 +25,6 @@ STRENGTH = 1e-4
 """Regularisation in units of the noise to begin with; its evidence moves it at once."""
 ALIKE = 1e-3
 """Difference of two lenses, in units of the parameters' ranges, below which they are one and the same."""
-
 FINALISTS, WITHIN, DISTINCT = 3, 300.0, 0.02
 """How many valleys are gone on in at most, how far in ln E of the coarse source below the best one, and how far from each other in
 some parameter of the mass, in units of its range."""
@@ -83,7 +82,7 @@ def _on_pixels(model: Model, guide: Model, eta: np.ndarray, choices: Choices) ->
     try:
         grid = ring_grid(model, start, COARSE, choices.regularisation)
         return descend(model.on(grid), start, STRENGTH, iterations=10)
-    except np.linalg.LinAlgError:
+    except (np.linalg.LinAlgError, WorkError):
         return None
 
 

@@ -111,8 +111,7 @@ class Linear:
         log_det_A = 2 * np.log(np.diag(root)).sum()
         cost = float(residual @ residual + prior + self.offset)
         evidence = -0.5 * (cost + log_det_A - log_det_H + len(self.d) * math.log(2 * math.pi))
-        scale = 1 / np.sqrt(np.maximum(np.diag(self.gram), 1e-300))
-        return Solution(self, x, residual, cost, evidence, strength, active, keep, root, scale)
+        return Solution(self, x, residual, cost, evidence, strength, active, keep, root)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +128,6 @@ class Solution:
         active: `(k,)` columns that take part.
         keep: `(n + k,)` likewise, the nodes included.
         root: Cholesky factor of A.
-        scale: `(n + k,)` amplitude that makes a column's norm one.
     """
 
     problem: Linear
@@ -141,7 +139,6 @@ class Solution:
     active: np.ndarray
     keep: np.ndarray
     root: np.ndarray
-    scale: np.ndarray
 
     @property
     def chi2(self) -> float:

@@ -85,6 +85,8 @@ class LensFit:
         """Why what the descent came to is no answer, a clause; empty where nothing is known against it."""
         if self.at_bounds:
             return f"{', '.join(self.at_bounds)} at the end of the allowed range"
+        if self.model.grid is not None and self.others is not None and not len(self.others):
+            return "no other grid of the source could be solved, so that the grid's part of the errors is not known"
         if imaged_once(self.found):
             return (
                 f"at theta_E {self.parameters['theta_E']:.3g}\" the model images its source only once, the ring being the source's "

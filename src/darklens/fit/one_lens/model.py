@@ -114,7 +114,7 @@ class Model:
 
     def placed(self, eta: np.ndarray) -> Place:
         """Return the map from the source plane, arcsec, to the coordinates in which the source is described."""
-        return stay if self.grid is None or self.grid.frame is None else self._place(*self.traced(self.named(eta)))
+        return self._place(*self.traced(self.named(eta)))
 
     def _place(self, bx: Tensor, by: Tensor) -> Place:
         return stay if self.grid is None or self.grid.frame is None else self.grid.frame.place(bx, by)

@@ -10,7 +10,7 @@ from darklens.errors import WorkError
 from darklens.fit.one_lens.adapting import ROUGHLY, freest, image_grid
 from darklens.fit.one_lens.choices import Choices
 from darklens.fit.one_lens.descents import STRENGTH, Log, told
-from darklens.fit.one_lens.inversion import Solution, best_strength
+from darklens.fit.one_lens.inversion import best_strength
 from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.parity import imaged_once
 from darklens.fit.one_lens.search import Found, descend
@@ -45,14 +45,32 @@ def refined(model: Model, finalists: list[Found], noise: np.ndarray, choices: Ch
         for _ in range(2 if model.points is not None else 1):
             best = descend(_with_psf_error(model, best, noise, log), best.eta, STRENGTH, iterations=60)
         return best
-    finalists = [_round(model, one, 0, noise, choices, log) for one in finalists]
-    finalists = [_round(model, one, 1, noise, choices, log) for one in finalists]
+    finalists = _by_cost(model, finalists, noise, choices, log)
     best = max([one for one in finalists if not imaged_once(one)] or finalists, key=lambda one: one.evidence)
     for number in range(BY_COST, ROUNDS):
         best = _round(model, best, number, noise, choices, log)
         if best.converged:
             break
     return best
+
+
+def _by_cost(model: Model, finalists: list[Found], noise: np.ndarray, choices: Choices, log: Log) -> list[Found]:
+    """Return where the first rounds lead, without those that end in nothing, unless all do."""
+    found: list[Found] = []
+    failed: Exception | None = None
+    for one in finalists:
+        try:
+            best = one
+            for number in range(BY_COST):
+                best = _round(model, best, number, noise, choices, log)
+            found.append(best)
+        except (np.linalg.LinAlgError, WorkError) as error:
+            failed = error
+    if isinstance(failed, np.linalg.LinAlgError) and not found:
+        raise WorkError("the source cannot be solved for on any grid: check noise map and PSF, or take fewer --nodes") from failed
+    if failed is not None and not found:
+        raise failed
+    return found
 
 
 def _round(model: Model, best: Found, number: int, noise: np.ndarray, choices: Choices, log: Log) -> Found:
@@ -91,7 +109,7 @@ def on_other_grids(best: Found, choices: Choices, log: Log) -> tuple[Found, np.n
     for factor, power, even in OTHERS:
         try:
             grid = image_grid(best.model, best, max(4, round(factor * side)), choices.regularisation, power, even)
-            on_grid, solution = (freest if choices.adaptive else _uniform)(best.model.on(grid), best)
+            on_grid, solution = freest(best.model.on(grid), best, choices.adaptive)
             other = descend(on_grid, best.eta, solution.strength, iterations=10, by_evidence=True)
         except (np.linalg.LinAlgError, WorkError):  # a grid on which nothing can be solved says nothing about the parameters
             continue
@@ -115,13 +133,9 @@ def _most_evident(model: Model, best: Found, side: int, choices: Choices) -> tup
     tried = [(same, best_strength(same.problem(best.eta), None, best.solution.strength, ROUGHLY))]
     for power in POWERS:
         on_grid = model.on(image_grid(model, best, side, choices.regularisation, power))
-        tried.append(freest(on_grid, best) if choices.adaptive else _uniform(on_grid, best))
+        tried.append(freest(on_grid, best, choices.adaptive))
     chosen, solution = max(tried, key=lambda one: one[1].evidence)
     return chosen, solution.strength
-
-
-def _uniform(model: Model, best: Found) -> tuple[Model, Solution]:
-    return model, best_strength(model.problem(best.eta), None, best.solution.strength, ROUGHLY)
 
 
 def _with_psf_error(model: Model, found: Found, noise: np.ndarray, log: Log) -> Model:

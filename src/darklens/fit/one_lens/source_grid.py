@@ -19,7 +19,7 @@ from scipy import sparse
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from darklens.errors import unknown
+from darklens.errors import WorkError, unknown
 from darklens.fit.one_lens.source_frame import Frame
 
 REGULARISATIONS = ("gradient", "curvature")
@@ -27,6 +27,8 @@ EVEN = 0.3
 """Share of even steps in the lines of the grid, where nothing else is said."""
 OUTERMOST = 0.005, 0.995
 """Quantiles of the rays that a grid holds between which its lines lie."""
+FEWEST = 10
+"""Rays that a grid has to hold."""
 MARGIN = 0.05
 """Beyond them on each side, in units of their distance."""
 
@@ -188,7 +190,12 @@ def adapted(
         regularisation: one of `REGULARISATIONS`.
         held: `(R,)` true for rays that the grid has to hold, but for the outermost.
         even: share of even steps in the lines; the rest follows the weighted density of rays.
+
+    Raises:
+        WorkError: hardly a ray is held.
     """
+    if held.sum() < FEWEST:
+        raise WorkError("the Einstein ring that was found lies outside the pixels that count: say how large it is with --theta-e")
     frame = Frame.of(*(torch.from_numpy(a) for a in (bx, by, held.astype(float))))
     lines = []
     for b in (bx, by):
