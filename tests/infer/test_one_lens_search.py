@@ -63,6 +63,18 @@ def test_a_lens_without_clump_shows_none(searched):
         assert one["sigma"] >= 0
 
 
+def test_a_parametric_source_and_positions_lead_to_the_same_lens(searched, lens, tmp_path):
+    places = tmp_path / "places.csv"
+    places.write_text("x,y\n1.15,0.15\n-0.95,-0.1\n")
+    words = [*files(lens), *QUICK, *REDSHIFTS, "--simulations", 60, "--candidates", 1, "--source", "parametric"]
+    assert run("localise", "likelihood", lens, "--out", tmp_path / "out", *words, "--positions", places) == (0, "")
+    content = json.loads((tmp_path / "out" / "localisation.json").read_text())
+    assert content["plan"] == "sie+shear, parametric source"
+    found = content["found"][0]
+    assert found["smooth_chi2"] == pytest.approx(searched[1]["smooth_chi2"], abs=0.1)
+    assert not found["detected"]
+
+
 @pytest.mark.parametrize(("significance", "gain", "detected"), [(4.0, 3.0, True), (4.0, -0.2, False), (3.0, 3.0, False)])
 def test_a_detection_stands_out_and_bears_being_weighed(significance, gain, detected):
     noise = LookElsewhere(np.linspace(1.5, 3.0, 60))

@@ -6,21 +6,27 @@ import torch
 from torch import nn
 
 from darklens.models import posterior_over
+from darklens.models.posterior import fit_to_z
+from darklens.train.inference import ParameterSpace
 
 KINDS = [("gaussian", "nsf"), ("flow", "nsf"), ("flow", "maf")]
 
 
-def network(posterior: str, flow: str, parameters: int = 1, seed: int = 0):
+ANCHORS = {"places": [0], "planes": [-1], "kind": "standard", "ends": [[2.0, 0.5]], "scale": [0.1]}
+
+
+def network(posterior: str, flow: str, parameters: int = 1, seed: int = 0, anchors: dict | None = None):
     settings = {"parameters": [str(k) for k in range(parameters)], "context": 6, "posterior": posterior, "flow": flow}
     torch.manual_seed(seed)
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(9, 6))
-    return posterior_over(trunk, settings | {"transforms": 2, "hidden": 16}, seed).eval()
+    return posterior_over(trunk, settings | {"transforms": 2, "hidden": 16}, seed, anchors).eval()
 
 
+@pytest.mark.parametrize("anchors", [None, ANCHORS])
 @pytest.mark.parametrize(("posterior", "flow"), KINDS)
-def test_the_density_integrates_to_one_and_draws_follow_it(posterior, flow):
+def test_the_density_integrates_to_one_and_draws_follow_it(posterior, flow, anchors):
     torch.manual_seed(0)
-    model, images = network(posterior, flow), torch.randn(2, 1, 3, 3)
+    model, images = network(posterior, flow, anchors=anchors), torch.randn(2, 1, 3, 3)
     z = torch.linspace(-12, 12, 4001)[:, None]
     with torch.no_grad():
         told = model(images)
@@ -47,6 +53,27 @@ def test_every_weight_learns_and_seeds_decide(posterior, flow):
     assert torch.equal(same.sample(told, 5, 3), same.sample(told, 5, 3))
     assert not torch.equal(same.sample(told, 5, 3), same.sample(told, 5, 4))
     assert torch.equal(state, torch.random.get_rng_state())  # the global state is left as it was
+
+
+@pytest.mark.parametrize(("posterior", "flow"), KINDS)
+def test_a_posterior_begins_at_the_fit_and_what_no_fit_says_is_as_before(posterior, flow):
+    model, images = network(posterior, flow, 2, anchors=ANCHORS), torch.zeros(2, 1, 3, 3)
+    images[0], images[1] = 2.5, 2.0  # the fit's number: 1 and 0 in units of the scatter
+    drawn = model.sample(model(images).detach(), 4000, 0)
+    assert (drawn[:, :, 0].median(1).values - torch.tensor([1.0, 0.0])).abs().max() < 0.2
+    assert (drawn[:, :, 0].std(1) < 0.25).all()
+    assert (drawn[:, :, 1].std(1) > 0.3).all()
+
+
+@pytest.mark.parametrize("kind", ["probit", "standard"])
+def test_the_fit_stands_where_its_parameter_would(kind):
+    theta = np.random.default_rng(0).uniform(-2, 3, (50, 1))
+    space = ParameterSpace.measured(["a"], theta, kind, {})
+    ends = [[space.low[0], space.high[0]] if kind == "probit" else [space.mean[0], space.std[0]]]
+    told = fit_to_z(torch.from_numpy(theta), kind, torch.tensor(ends)).numpy()
+    assert np.allclose(told, space.to_z(theta).clip(-3, 3), atol=1e-4)
+    lost = fit_to_z(torch.tensor([[1e6], [-1e6]]), kind, torch.tensor(ends))
+    assert lost.flatten().tolist() == pytest.approx([3, -3], abs=1e-3)
 
 
 @pytest.mark.parametrize("posterior", ["gaussian", "flow"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from darklens.infer.substructure import Settings
 
 LIKELIHOOD = "likelihood"
-CHOICES = ("light", "regularisation", "nodes", "starts", "theta_E", "centre", "annulus")
+CHOICES = ("light", "source", "regularisation", "adaptive", "nodes", "starts", "theta_E", "centre", "annulus")
 """How one lens is modelled, besides by which masses."""
 
 
@@ -29,13 +29,8 @@ def localise(
     psf_fwhm: float | None = None,
     psf: str | Path | None = None,
     exclude: str | Path | None = None,
-    light: str | None = None,
-    regularisation: str | None = None,
-    nodes: int | None = None,
-    starts: int | None = None,
-    theta_E: float | None = None,
-    centre: tuple[float, float] | None = None,
-    annulus: tuple[float, float] | None = None,
+    positions: str | Path | None = None,
+    position_order: str | None = None,
     noise_hdu: int | str | None = None,
     psf_hdu: int | str | None = None,
     noise: str | Path | None = None,
@@ -54,6 +49,7 @@ def localise(
     force: bool = False,
     log: Callable[[str], None] = lambda sentence: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    **choices: Any,
 ) -> dict[str, Any]:
     """Look for dark clumps in images of lenses: maps as FITS, `candidates.csv`, figures and `localisation.json` in a folder.
 
@@ -67,15 +63,10 @@ def localise(
         fixed: parameter -> value for what is known.
         pixel_scale: arcsec, with `psf_fwhm` or `psf`, for an instrument of your own.
         psf_fwhm: arcsec.
-        psf: file of a PSF: models one lens in full, its source on pixels, as `fit_lens_path` does; so do the next ten.
+        psf: file of a PSF: models one lens in full, as `fit_lens_path` does; so do the next five and `choices`.
         exclude: file that is not zero where a pixel does not count.
-        light: of the lens galaxy.
-        regularisation: of the source.
-        nodes: along a side of the source.
-        starts: of the smooth model.
-        theta_E: guess of the Einstein radius, arcsec.
-        centre: of the lens from the middle of the image, arcsec.
-        annulus: radii of the pixels that are fitted, arcsec.
+        positions: file of images of points of the source, as for `fit_lens_path`; they lead the search for the smooth model.
+        position_order: of the numbers in it, where it is JSON: "xy" or "yx".
         noise_hdu: extension of the noise map.
         psf_hdu: of the PSF.
         noise: file with the standard deviation of each pixel.
@@ -94,15 +85,18 @@ def localise(
         force: replace what is in `out`.
         log: receives sentences.
         progress: called with (done, total) places of an image.
+        **choices: how one lens is modelled, fields of `darklens.fit.one_lens.Choices`: light, source, regularisation, adaptive,
+            nodes, starts, theta_E, centre, annulus.
 
     Raises:
         InputError: nothing readable, nothing known about the images, no image whose smooth fit converged, or a run of another task.
     """
+    if strange := next((name for name in choices if name not in CHOICES), None):
+        raise TypeError(f"localise() got an unexpected keyword argument {strange!r}")
     reading = {"hdu": hdu, "bands": bands, "limit": limit, "force": force, "log": log, "progress": progress}
     camera = {"instrument": instrument, "pixel_scale": pixel_scale, "psf_fwhm": psf_fwhm, "noise": noise, "mask": mask}
-    whole: dict[str, Any] = {"psf": psf, "exclude": exclude, "noise_hdu": noise_hdu, "psf_hdu": psf_hdu}
-    whole |= {"light": light, "starts": starts}
-    whole |= {"regularisation": regularisation, "nodes": nodes, "theta_E": theta_E, "centre": centre, "annulus": annulus}
+    whole: dict[str, Any] = {"psf": psf, "exclude": exclude, "noise_hdu": noise_hdu, "psf_hdu": psf_hdu, "positions": positions}
+    whole |= {"position_order": position_order, **choices}
     halo = {"clump": clump, "z_lens": z_lens, "z_source": z_source}
     if str(method) != LIKELIHOOD:
         _check_run(method, preset, model, fixed or None, *camera.values(), *whole.values(), *halo.values())
@@ -161,7 +155,8 @@ def _in_one_lens(
     wanted = {"model": model} | {key: value for key, value in whole.items() if key in CHOICES}
     choices = Choices(seed=settings.seed, **{key: value for key, value in wanted.items() if value is not None})
     kind = Clump(halo["z_lens"], halo["z_source"], halo["clump"] or "tnfw")
-    told = {key: reading[key] for key in ("force", "log", "progress")}
+    told = {key: reading[key] for key in ("force", "log", "progress")} | {"position_order": whole["position_order"]}
+    told["positions"] = None if whole["positions"] is None else Path(whole["positions"])
     return localise_lens(lens, Path(out), kind, choices=choices, settings=settings, **told)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from darklens.fit.one_lens import Choices, Positions
+    pass
 
 
 def fit_lens_path(
@@ -55,7 +55,7 @@ def fit_lens_path(
         hdu: extension of the image.
         noise_hdu: of the noise map.
         psf_hdu: of the PSF.
-        bands: the band, by name.
+        bands: the band.
         positions: file of images of points of the source that lead the search, see `read_positions`, arcsec from the middle.
         position_sigma: their astrometric error, arcsec; None takes 0.05.
         position_order: "xy", or "yx" as PyAutoLens writes JSON; None takes xy, and refuses what only the other order puts on arcs.
@@ -79,6 +79,7 @@ def fit_lens_path(
     """
     from darklens.fit.one_lens import Choices, fit_lens
     from darklens.fit.one_lens.point_search import read_points
+    from darklens.fit.one_lens.position_file import positions_on
     from darklens.fit.one_lens.reading import Given, header_of
     from darklens.infer.lens_files import prepare, write_lens
     from darklens.infer.lens_posterior import check_samples, posterior
@@ -86,13 +87,12 @@ def fit_lens_path(
     began = time.monotonic()
     check_samples(samples)
     chosen = Choices(seed=seed, point_images=read_points(point_images), **choices)
-    settings: dict[str, Any] = _paths(noise=noise, psf=psf, mask=mask, exclude=exclude) | {"fine": point_images is not None}
+    settings = _paths(noise=noise, psf=psf, mask=mask, exclude=exclude) | {"fine": point_images is not None}
     settings |= {"hdu": hdu, "bands": bands, "psf_hdu": psf_hdu, "noise_hdu": noise_hdu, "pixel_scale": pixel_scale}
     settings |= {"psf_fwhm": psf_fwhm, "instrument": instrument, "psf_oversampling": psf_oversampling}
-    given = Given(Path(image), **settings)
-    known = given.read()
+    known = (given := Given(Path(image), **settings)).read()
     stated = {"sigma": position_sigma, "tolerance": position_tolerance, "in_likelihood": position_likelihood or None}
-    images = _positions(positions, position_order, {k: v for k, v in stated.items() if v is not None}, known, chosen)
+    images = positions_on(positions, position_order, stated, known, chosen.centre)
     prepare(Path(out), force)
     fit = fit_lens(**known, positions=images, choices=chosen, log=log)
     found = posterior(fit, samples, seed=seed, progress=progress)
@@ -104,24 +104,3 @@ def fit_lens_path(
 
 def _paths(**files: str | Path | None) -> dict[str, Any]:
     return {name: None if file is None else Path(file) for name, file in files.items()}
-
-
-def _positions(
-    file: str | Path | None, order: str | None, stated: dict[str, Any], known: dict[str, Any], chosen: Choices
-) -> Positions | None:
-    """Read positions, and look whether JSON that does not say its order has them on the arcs."""
-    from darklens.errors import InputError
-    from darklens.fit.one_lens import Observation
-    from darklens.fit.one_lens.position_file import check_order, read_positions
-
-    if file is None:
-        if stated or order is not None:
-            raise InputError(
-                "--position-sigma, -tolerance, -order and -likelihood are about --positions: give that file, or leave them out"
-            )
-        return None
-    found = read_positions(file, order, **stated)
-    if order is None and Path(file).suffix.lower() != ".csv":
-        observation = Observation(*(known[name] for name in ("image", "noise", "psf", "pixel_scale", "mask")))
-        check_order(found, observation, chosen.centre or (0.0, 0.0))
-    return found

@@ -18,6 +18,17 @@ Centre = Annotated[str | None, typer.Option(help="One lens: X,Y of the lens from
 Annulus = Annotated[str | None, typer.Option(help="One lens: INNER,OUTER radius of the pixels that are fitted, arcsec.")]
 NoiseHdu = Annotated[str | None, typer.Option(help="Extension of the noise map.")]
 PsfHdu = Annotated[str | None, typer.Option(help="Extension of the PSF.")]
+Source = Annotated[str | None, typer.Option(help="One lens: pixelised (the default) or parametric.")]
+Light = Annotated[str | None, typer.Option(help="One lens: mge (the default), sersic, sersics or none.")]
+Starts = Annotated[int | None, typer.Option(help="One lens: starting points.")]
+ThetaE = Annotated[float | None, typer.Option("--theta-e", help="One lens: guess of the Einstein radius, arcsec.")]
+Nodes = Annotated[int | None, typer.Option(help="One lens: nodes along a side of a pixelised source.")]
+Regularisation = Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")]
+Adaptive = Annotated[
+    bool | None,
+    typer.Option("--adaptive/--uniform", help="One lens: a pixelised source may vary more where it is bright; the default."),
+]
+PositionOrder = Annotated[str | None, typer.Option(help="Of the positions in JSON: xy, or yx as PyAutoLens writes.")]
 PointImages = Annotated[
     str | None, typer.Option(help="One lens: images of a quasar, 'x,y;x,y;...' in arcsec, a number of them, or auto.")
 ]
@@ -42,20 +53,17 @@ def fit(
     mask: Annotated[Path | None, typer.Option(help="FITS or .npy map, non-zero where a pixel counts.")] = None,
     psf: Annotated[Path | None, typer.Option(help="FITS or .npy file of the PSF: models one lens in full.")] = None,
     exclude: Annotated[Path | None, typer.Option(help="One lens: map, non-zero where a pixel does not count.")] = None,
-    source: Annotated[str | None, typer.Option(help="One lens: pixelised (the default) or parametric.")] = None,
-    light: Annotated[str | None, typer.Option(help="One lens: mge (the default), sersic, sersics or none.")] = None,
+    source: Source = None,
+    light: Light = None,
     samples: Annotated[int | None, typer.Option(help="One lens: posterior samples; 0 gives a Gaussian approximation.")] = None,
     seed: Annotated[int, typer.Option(help="One lens: of starts and chains.")] = 0,
-    starts: Annotated[int | None, typer.Option(help="One lens: starting points.")] = None,
-    theta_E: Annotated[float | None, typer.Option("--theta-e", help="One lens: guess of the Einstein radius, arcsec.")] = None,
+    starts: Starts = None,
+    theta_E: ThetaE = None,
     centre: Centre = None,
     annulus: Annulus = None,
-    nodes: Annotated[int | None, typer.Option(help="One lens: nodes along a side of a pixelised source.")] = None,
-    regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
-    adaptive: Annotated[
-        bool | None,
-        typer.Option("--adaptive/--uniform", help="One lens: a pixelised source may vary more where it is bright; the default."),
-    ] = None,
+    nodes: Nodes = None,
+    regularisation: Regularisation = None,
+    adaptive: Adaptive = None,
     positions: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +71,7 @@ def fit(
         ),
     ] = None,
     position_sigma: Annotated[float | None, typer.Option(help="Of the positions, arcsec; 0.05.")] = None,
-    position_order: Annotated[str | None, typer.Option(help="Of the positions in JSON: xy, or yx as PyAutoLens writes.")] = None,
+    position_order: PositionOrder = None,
     position_tolerance: Annotated[
         float | None, typer.Option(help="Arcsec in the source plane within which a start brings them together; theta_E / 5.")
     ] = None,

@@ -8,7 +8,25 @@ from typing import Annotated
 import typer
 
 from darklens.cli.application import app
-from darklens.cli.fit import Annulus, Centre, Fixed, Instrument, NoiseHdu, Preset, PsfHdu, numbers, pair
+from darklens.cli.fit import (
+    Adaptive,
+    Annulus,
+    Centre,
+    Fixed,
+    Instrument,
+    Light,
+    Nodes,
+    NoiseHdu,
+    PositionOrder,
+    Preset,
+    PsfHdu,
+    Regularisation,
+    Source,
+    Starts,
+    ThetaE,
+    numbers,
+    pair,
+)
 from darklens.cli.shared import Bands, Device, Force, Hdu, Json, hdu_of
 
 
@@ -27,11 +45,18 @@ def localise(
         Path | None, typer.Option(help="FITS or .npy file of the PSF: models one lens in full, its source on pixels.")
     ] = None,
     exclude: Annotated[Path | None, typer.Option(help="One lens: map, non-zero where a pixel does not count.")] = None,
-    light: Annotated[str | None, typer.Option(help="One lens: mge (the default), sersic, sersics or none.")] = None,
-    regularisation: Annotated[str | None, typer.Option(help="One lens: curvature (the default) or gradient.")] = None,
-    nodes: Annotated[int | None, typer.Option(help="One lens: nodes along a side of the source.")] = None,
-    starts: Annotated[int | None, typer.Option(help="One lens: starting points.")] = None,
-    theta_E: Annotated[float | None, typer.Option("--theta-e", help="One lens: guess of the Einstein radius, arcsec.")] = None,
+    light: Light = None,
+    source: Source = None,
+    regularisation: Regularisation = None,
+    adaptive: Adaptive = None,
+    positions: Annotated[
+        Path | None,
+        typer.Option(help="One lens: images of a point of the source, which lead the search for its model; as for darklens fit."),
+    ] = None,
+    position_order: PositionOrder = None,
+    nodes: Nodes = None,
+    starts: Starts = None,
+    theta_E: ThetaE = None,
     centre: Centre = None,
     annulus: Annulus = None,
     noise: Annotated[Path | None, typer.Option(help="FITS or .npy map of the standard deviation of each pixel.")] = None,
@@ -58,9 +83,10 @@ def localise(
     with console.progress_bar() as progress:
         content = api.localise(
             method, path, out, preset=preset, instrument=instrument, model=model, fixed=numbers(fixed), pixel_scale=pixel_scale,
-            psf_fwhm=psf_fwhm, psf=psf, exclude=exclude, light=light, regularisation=regularisation, nodes=nodes,
-            starts=starts, theta_E=theta_E, centre=pair(centre, "--centre"), annulus=pair(annulus, "--annulus"), noise=noise,
-            mask=mask, noise_hdu=hdu_of(noise_hdu), psf_hdu=hdu_of(psf_hdu), clump=clump, z_lens=z_lens, z_source=z_source,
+            psf_fwhm=psf_fwhm, psf=psf, exclude=exclude, light=light, source=source, regularisation=regularisation,
+            adaptive=adaptive, positions=positions, position_order=position_order, nodes=nodes, starts=starts, theta_E=theta_E,
+            centre=pair(centre, "--centre"), annulus=pair(annulus, "--annulus"), noise=noise, mask=mask,
+            noise_hdu=hdu_of(noise_hdu), psf_hdu=hdu_of(psf_hdu), clump=clump, z_lens=z_lens, z_source=z_source,
             false_alarm=false_alarm, simulations=simulations, candidates=candidates, seed=seed, limit=limit, hdu=hdu_of(hdu),
             bands=bands, device=device, force=force, log=console.say,
             progress=lambda done, total: progress("searching", done, total),

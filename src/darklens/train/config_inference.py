@@ -23,6 +23,9 @@ class InferenceConfig(Strict):
     """Transformations of a flow, one after the other."""
     hidden: int = Field(64, ge=4, le=1024)
     """Width of the two hidden layers of each of them."""
+    from_fit: bool = True
+    """Tell a posterior as a departure from the smooth fit, for the parameters whose numbers of the fit stand in
+    preprocess.columns (`fit_theta_E` for theta_E)."""
     context: int = Field(64, ge=2, le=4096)
     """Numbers that the network makes of an image, from which the posterior is told."""
     classes: list[str] | None = None

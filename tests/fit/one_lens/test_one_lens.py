@@ -177,6 +177,7 @@ def test_the_same_seed_gives_the_same_fit(lens):
         ({"noise": np.nan}, "noise map is nan in"),
         ({"mask": False}, "the mask covers the whole image"),
         ({"psf": np.zeros((3, 3))}, "PSF with sum 0"),
+        ({"psf": np.ones((801, 801))}, "PSF: 99.9% of its light take 801x801 pixels.*cut it to"),
         ({"psf": np.ones((4, 4))}, "both sides must be odd"),
         ({"pixel_scale": -1.0}, "outside 0 to 1000"),
     ],

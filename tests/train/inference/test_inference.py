@@ -175,6 +175,22 @@ def test_fresh_images_are_those_of_the_preset_and_of_the_class_that_is_known():
     assert not np.array_equal(fresh.inputs(8, 8)[0], images)
 
 
+def test_what_the_fit_says_need_not_be_learnt(tmp_path):
+    changes = {
+        "data": {"preset": "subhalos", "train": 64, "validation": 32, "test": 32},
+        "preprocess": {"input": "residual", "crop": 40, "columns": ["fit_theta_E", "fit_theta_E_error", "fit_e1"]},
+        "train": {"epochs": 2, "lr": 1e-3},
+    }
+    wanted = {"parameters": ["theta_E", "e1", "source_x"], "predictive": 0}
+    run = trained(tmp_path, **changes, inference=wanted)
+    assert run.model["anchors"]["places"] == [0, 1]
+    found = run.metrics["parameters"]
+    for name in ("theta_E", "e1"):
+        assert found[name]["mae"]["high"] < 0.25 * found[name]["prior_mae"]["low"]
+        assert found[name]["coverage_68"]["value"] > 0.4
+    assert found["source_x"]["mae"]["high"] > 0.4 * found["source_x"]["prior_mae"]["low"]
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [

@@ -20,6 +20,8 @@ from darklens.fit.one_lens.point_spread import PointSpread
 
 PSF_LIGHT = 0.999
 """Share of the PSF's light that is kept: its far wings cost time and carry nothing."""
+LARGEST_BLUR = 100_000_000
+"""Most entries of the blur: 6 GiB while it is built."""
 OFF_CENTRE = 0.25
 """Largest distance of the light's centroid from the middle of the field, in units of half its side."""
 PEAK_OFF_CENTRE = 0.3
@@ -61,6 +63,18 @@ class Observation:
         _check(self.image, self.noise, self.kernel, self.pixel_scale, self.mask)
         object.__setattr__(self, "mask", self.mask & np.isfinite(self.image))
         object.__setattr__(self, "kernel", trimmed(self.kernel))
+        self._check_blur()
+
+    def _check_blur(self) -> None:
+        rays = 1 if self.spread is None else self.subpixels**2
+        entries, (height, width) = self.size * self.kernel.size * rays, self.kernel.shape
+        if entries > LARGEST_BLUR:
+            side = int((LARGEST_BLUR / (self.size * rays)) ** 0.5 - 1) // 2 * 2 + 1
+            raise InputError(
+                f"PSF: {100 * PSF_LIGHT:g}% of its light take {height}x{width} pixels, and {self.size} pixels of the image count, "
+                f"which makes {entries:.1e} numbers of blur, above {LARGEST_BLUR:.0e}: subtract the PSF's background, cut it to "
+                f"{side}x{side} or less, or let fewer pixels count with --mask"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,7 +99,7 @@ class Observation:
     @cached_property
     def support(self) -> np.ndarray:
         """`(H, W)`, true where light can reach a pixel that counts."""
-        return ndimage.binary_dilation(self.mask, np.ones(self.kernel.shape, bool))
+        return ndimage.maximum_filter(self.mask, self.kernel.shape, mode="constant")
 
     @cached_property
     def rays(self) -> tuple[Tensor, Tensor]:

@@ -84,6 +84,35 @@ def _rows(path: Path, text: str) -> list[list[tuple[float, float]]]:
     return list(found.values())
 
 
+def positions_on(
+    file: str | Path | None, order: str | None, stated: dict[str, Any], known: dict[str, Any], centre: tuple[float, float] | None
+) -> Positions | None:
+    """Read positions, and look whether JSON that does not say its order has them on the arcs.
+
+    Args:
+        file: of them; None where there are none.
+        order: of the numbers in JSON, as for `read_positions`.
+        stated: settings of `Positions`; None stands for one that was not given.
+        known: the image with what belongs to it, as `Given.read` returns them.
+        centre: of the lens, arcsec; None for the middle.
+
+    Raises:
+        InputError: as `read_positions` and `check_order`; settings without a file.
+    """
+    stated = {name: value for name, value in stated.items() if value is not None}
+    if file is None:
+        if stated or order is not None:
+            raise InputError(
+                "--position-sigma, -tolerance, -order and -likelihood are about --positions: give that file, or leave them out"
+            )
+        return None
+    found = read_positions(file, order, **stated)
+    if order is None and Path(file).suffix.lower() != ".csv":
+        observation = Observation(*(known[name] for name in ("image", "noise", "psf", "pixel_scale", "mask")))
+        check_order(found, observation, centre or (0.0, 0.0))
+    return found
+
+
 def check_order(positions: Positions, observation: Observation, centre: tuple[float, float]) -> None:
     """Refuse positions that lie beside the arcs as (x, y), and on them as (y, x).
 

@@ -12,6 +12,7 @@ from darklens.data.sky_maps import CANDIDATES, SUMMARY, prepare, sky_position, w
 from darklens.errors import InputError
 from darklens.files import write_json
 from darklens.fit.one_lens import Choices, LensFit, fit_lens
+from darklens.fit.one_lens.position_file import positions_on
 from darklens.fit.one_lens.reading import Given
 from darklens.infer.substructure.clump import Clump
 from darklens.infer.substructure.gain import GainMaps
@@ -31,6 +32,8 @@ def localise_lens(
     *,
     choices: Choices,
     settings: Settings,
+    positions: Path | None = None,
+    position_order: str | None = None,
     force: bool = False,
     log: Callable[[str], None] = lambda sentence: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -43,6 +46,8 @@ def localise_lens(
         clump: what is looked for.
         choices: how the lens is modelled.
         settings: `draws`, `false_alarm`, `candidates`, `seed` and `stride` of the search.
+        positions: file of images of points of the source, which lead the search for the smooth model.
+        position_order: of the numbers in it, as for `read_positions`.
         force: replace what is in `out`.
         log: receives sentences.
         progress: called with (done, total) places.
@@ -53,7 +58,8 @@ def localise_lens(
     """
     prepare(out, force)
     known = given.read()
-    fit = fit_lens(**known, choices=choices, log=log)
+    images = positions_on(positions, position_order, {}, known, choices.centre)
+    fit = fit_lens(**known, positions=images, choices=choices, log=log)
     if not fit.converged:
         doubt = f", {fit.doubt}" if fit.doubt else ""
         raise InputError(

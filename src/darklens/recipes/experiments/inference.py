@@ -25,13 +25,12 @@ from darklens.recipes.splits import Splits, data_card, tables
 from darklens.runs import Run
 from darklens.simulate import PRESETS, configured
 from darklens.simulate.priors import Uniform
-from darklens.train.columns import scales
 from darklens.train.config import Preprocess
 from darklens.train.config_inference import InferenceConfig
 from darklens.train.inference import Estimator, FreshParameters, Inference, ParameterSet, ParameterSpace
 from darklens.train.inference.estimator import build_posterior
 from darklens.train.inference.evaluation import calibrate, judge_posteriors, learn_novelty
-from darklens.train.inference.image_set import check_columns, fit_numbers, known_rows
+from darklens.train.inference.image_set import anchors, check_columns, fit_numbers, known_rows, number_scales
 from darklens.train.loop import Training
 
 ROUND = (
@@ -190,7 +189,8 @@ def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
         | {"inference": settings.model_dump(), "space": splits.task.space.as_dict(), "preset": splits.card.get("preset")}
         | {key: splits.card[key] for key in ("kinds", "prior")}
         | ({"fit": splits.plan.as_dict()} if splits.plan else {})
-        | ({"columns": scales(dict(zip(columns, known.numbers.T, strict=True)))} if columns else {})
+        | ({"columns": number_scales(columns, known.numbers)} if columns else {})
+        | ({"anchors": found} if settings.from_fit and (found := anchors(settings.parameters, columns, known)) else {})
     )
 
 

@@ -33,7 +33,7 @@ NOTHING = 0.02
 def build_posterior(described: dict[str, Any]) -> Posterior:
     """Build the network that `model.json` describes, with fresh weights."""
     settings = described["inference"]
-    return posterior_over(build_model(described, settings["context"]), settings, described["seed"])
+    return posterior_over(build_model(described, settings["context"]), settings, described["seed"], described.get("anchors"))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ Networks may see numbers of the smooth fit beside what it leaves over: `preproce
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from torch import Tensor
 from darklens.data import Table
 from darklens.errors import unknown
 from darklens.fit import Plan, SmoothFit
-from darklens.train.columns import with_planes
+from darklens.models.posterior import fit_to_z
+from darklens.train.columns import scales, with_planes
 from darklens.train.config import Preprocess
 from darklens.train.fitted import network_inputs
 from darklens.train.fresh import FreshImages
@@ -25,6 +27,8 @@ from darklens.train.stored import Stored
 
 LARGEST = 1e6
 """At which an error of a fit that found nothing is held."""
+OUTERMOST = 0.02, 0.98
+"""Quantiles beyond which the numbers of fits are not asked for their scatter."""
 
 
 def fit_columns(plan: Plan | None) -> tuple[str, ...]:
@@ -50,6 +54,36 @@ def fit_numbers(columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
     """Return numbers of n fits, `(n, C)` float32, all of them finite."""
     values = np.stack(list(columns.values()), 1) if columns else np.zeros((n, 0))
     return np.nan_to_num(values, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST).clip(-LARGEST, LARGEST).astype(np.float32)
+
+
+def anchors(names: Sequence[str], columns: Sequence[str], known: ParameterSet) -> dict[str, Any] | None:
+    """Return what `darklens.models.posterior.Anchors` is told of the parameters whose fit a network sees; None if there is none.
+
+    Args:
+        names: of the parameters.
+        columns: that the network sees.
+        known: training images.
+    """
+    places = [k for k, name in enumerate(names) if f"fit_{name}" in columns]
+    if not places:
+        return None
+    at = [columns.index(f"fit_{names[k]}") for k in places]
+    space = known.space
+    of_kind = (space.mean, space.std) if space.kind == "standard" else (space.low, space.high)
+    ends = [[part[k] for part in of_kind] for k in places]
+    told = fit_to_z(torch.from_numpy(known.numbers[:, at]), space.kind, torch.tensor(ends, dtype=torch.float32))
+    scale = (torch.from_numpy(space.to_z(known.theta)[:, places]) - told).std(0).clamp_min(1e-4)
+    planes = [k - len(columns) for k in at]
+    return {"places": places, "planes": planes, "kind": space.kind, "ends": ends, "scale": scale.tolist()}
+
+
+def number_scales(columns: Sequence[str], numbers: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return mean and deviation of each of a fit's numbers `(n, C)`, as if the outermost images were like their neighbours.
+
+    One failed fit in a thousand, with an error of `LARGEST`, would else make all others alike.
+    """
+    low, high = np.quantile(numbers, OUTERMOST, axis=0)
+    return scales(dict(zip(columns, numbers.clip(low, high).T, strict=True)))
 
 
 def _number(fit: SmoothFit, name: str) -> np.ndarray:
