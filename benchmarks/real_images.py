@@ -17,7 +17,7 @@ from darklens.errors import InputError
 from darklens.simulate import configured
 from darklens.simulate.instruments import INSTRUMENTS
 from darklens.simulate.populations import LensFinding
-from darklens.simulate.presets import Preset
+from darklens.simulate.preset_type import Preset
 from darklens.simulate.priors import Uniform
 from darklens.simulate.scene import Scene
 from darklens.simulate.sky import Sky

@@ -11,7 +11,7 @@ import torch
 from darklens.simulate import configured
 from darklens.simulate.instruments import INSTRUMENTS, Instrument
 from darklens.simulate.populations import LensFinding
-from darklens.simulate.presets import Preset
+from darklens.simulate.preset_type import Preset
 from darklens.simulate.priors import Uniform
 from darklens.simulate.psf import GaussianPSF
 from darklens.simulate.scene import Scene

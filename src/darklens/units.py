@@ -37,6 +37,7 @@ UNITS: dict[str, str] = {
     "n_sub": "",
     "m_sub": "M_sun",
     "f_sub": "",
+    "slope_sub": "",
     "x_sub": "arcsec",
     "y_sub": "arcsec",
     "log10_m_hm": "M_sun",

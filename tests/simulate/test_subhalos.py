@@ -50,6 +50,32 @@ def test_masses_follow_the_mass_function():
     assert mass.sum() == pytest.approx(scene.truth["m_sub"].sum(), rel=1e-3)
 
 
+def test_each_lens_has_the_slope_that_was_drawn_for_it_and_the_mass_of_its_fraction():
+    law, f_sub = PowerLaw(-1.9, 1e8, 1e10), 0.02
+    varied = population(classes=("cdm", "no_sub"), m_sub=law, f_sub=Fixed(f_sub), slope_sub=Uniform(-2.3, -1.5), theta_E=Fixed(1.1))
+    scene = varied.draw(400, seed=4)
+    cold = np.array(scene.labels) == "cdm"
+    slope = scene.truth["slope_sub"]
+    assert np.isnan(slope[~cold]).all()
+    assert -2.3 <= slope[cold].min() < -2.2 < -1.6 < slope[cold].max() <= -1.5
+    steep, flat = (np.flatnonzero(cold & near)[:12] for near in (slope < -2.15, slope > -1.65))
+    for rows in (steep, flat):
+        found, expected = np.log(masses_of(scene, rows)), slope[rows].mean() + 1
+        grid = np.linspace(np.log(law.low), np.log(law.high), 4001)
+        weight = np.exp(expected * grid)
+        assert found.mean() == pytest.approx((grid * weight).sum() / weight.sum(), abs=0.12)
+    disc = math.pi * (2 * 1.1) ** 2 * COSMOLOGY.critical_surface_density(0.5, 1.0)
+    assert scene.truth["m_sub"][cold].mean() == pytest.approx(f_sub * disc, rel=0.08)  # whatever the slope
+    assert scene.truth["m_sub"][cold & (slope < -1.9)].mean() == pytest.approx(f_sub * disc, rel=0.1)
+
+
+def test_the_mean_of_a_power_law_has_no_hole_at_minus_two():
+    means = [PowerLaw(slope, 1e8, 1e10).mean() for slope in (-2 - 1e-6, -2.0, -2 + 1e-6)]
+    assert means == pytest.approx([means[1]] * 3, rel=1e-4)
+    draws = PowerLaw(-2.0, 1e8, 1e10).draw(np.random.default_rng(0), 400_000)
+    assert draws.mean() == pytest.approx(means[1], rel=0.02)
+
+
 def test_number_is_poisson_and_total_mass_is_f_sub_of_the_lens():
     f_sub, theta_E, r_max = 0.01, 1.1, 1.5
     fixed = {"f_sub": Fixed(f_sub), "theta_E": Fixed(theta_E), "r_max": r_max}

@@ -8,7 +8,8 @@ from darklens.simulate.instruments import INSTRUMENTS, Instrument, instrument
 from darklens.simulate.options import configured, options_of_split
 from darklens.simulate.pairs import PAIRS, PairPreset, simulate_pairs
 from darklens.simulate.populations import CommonTest, DeepLenseSim, LineOfSight, Perturber, Population, Subhalos
-from darklens.simulate.presets import PRESETS, Preset, preset
+from darklens.simulate.preset_type import Preset
+from darklens.simulate.presets import PRESETS, preset
 from darklens.simulate.psf import PSF, GaussianPSF, TabulatedPSF
 from darklens.simulate.rendering import pixel_grid, render
 from darklens.simulate.rng import row_generator

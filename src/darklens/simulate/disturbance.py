@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from darklens.simulate.presets import PRESETS, Preset
+from darklens.simulate.preset_type import Preset
+from darklens.simulate.presets import PRESETS
 from darklens.simulate.rendering import render
 from darklens.simulate.scene import Scene
 

@@ -11,7 +11,7 @@ from typing import Any
 from darklens.errors import InputError
 from darklens.simulate.artefacts import Artefact, CorrelatedNoise, CosmicRays
 from darklens.simulate.instruments import instrument as find_instrument
-from darklens.simulate.presets import Preset
+from darklens.simulate.preset_type import Preset
 from darklens.simulate.presets import preset as find_preset
 from darklens.simulate.psf import TabulatedPSF
 from darklens.simulate.sampling import Supersampling, check_supersampling

@@ -24,7 +24,8 @@ from darklens.lensing import SersicEllipse
 from darklens.simulate.instruments import INSTRUMENTS, Instrument
 from darklens.simulate.noise import Exposure
 from darklens.simulate.populations import CommonTest, DeepLenseSim, Population
-from darklens.simulate.presets import DEFLECTION_SCALE, SOURCE_MAG
+from darklens.simulate.preset_type import SOURCE_MAG
+from darklens.simulate.presets import DEFLECTION_SCALE
 from darklens.simulate.psf import GaussianPSF
 from darklens.simulate.rendering import render
 from darklens.simulate.scene import Scene

@@ -116,6 +116,8 @@ class PowerLaw(Prior):
     def mean(self) -> float:
         """Return the analytic mean."""
         k, j = self.slope + 1.0, self.slope + 2.0
+        if j == 0:
+            return k * math.log(self.high / self.low) / (self.high**k - self.low**k)
         return k / j * (self.high**j - self.low**j) / (self.high**k - self.low**k)
 
 

@@ -12,7 +12,7 @@ from darklens.errors import InputError
 from darklens.lensing import Cosmology
 from darklens.simulate.bands import names_of
 from darklens.simulate.instruments import instrument as find_instrument
-from darklens.simulate.presets import Preset
+from darklens.simulate.preset_type import Preset
 from darklens.simulate.presets import preset as find_preset
 from darklens.units import UNITS
 

@@ -36,6 +36,7 @@ from darklens.train.loop import Training
 ROUND = (
     "theta_E",
     "f_sub",
+    "slope_sub",
     "n_sub",
     "m_sub",
     "log10_m_axion",

@@ -23,7 +23,7 @@ from darklens.simulate.injection.deflector import Deflector, Matched, magnitudes
 from darklens.simulate.injection.galaxy import Galaxy, measure_galaxy
 from darklens.simulate.injection.painting import Arcs, arcs_of, scene_of, with_shot_noise
 from darklens.simulate.injection.source import SersicSources, Sources
-from darklens.simulate.presets import Preset
+from darklens.simulate.preset_type import Preset
 from darklens.simulate.rng import row_generator
 from darklens.simulate.scene import Scene
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from darklens.simulate.priors import ANGLE, Fixed, PowerLaw, Prior, Uniform, che
 KINDS = ("no_sub", "cdm", "wdm", "sidm", "axion")
 MAX_HALOS = 100_000
 """Most haloes that one system may be expected to have."""
+SLOPES = -3.5, -1.001
+"""Between which slopes of a mass function may be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +30,9 @@ class Subhalos(PhysicalLens):
     """Truncated NFW subhaloes of a mass function before a smooth lens; the classes are kinds of dark matter.
 
     - `no_sub`: the smooth lens alone.
-    - `cdm`: `dN/dm ~ m^-1.9` (Springel et al. 2008) between the limits of `m_sub`. The number is Poisson with the mean that
-      makes the expected projected mass in subhaloes within the Einstein radius `f_sub` of all mass there,
-      `f_sub pi theta_E^2 Sigma_cr`. Lenses say 0.5% to 2% (Vegetti et al. 2014; Hsueh et al. 2020).
+    - `cdm`: `dN/dm ~ m^-1.9` (Springel et al. 2008), or with the slope that `slope_sub` draws for each lens, between the limits of
+      `m_sub`. The number is Poisson with the mean that makes the expected projected mass in subhaloes within the Einstein radius
+      `f_sub` of all mass there, `f_sub pi theta_E^2 Sigma_cr`. Lenses say 0.5% to 2% (Vegetti et al. 2014; Hsueh et al. 2020).
     - `wdm`: the same, thinned out by the half-mode suppression (Lovell 2020) and less concentrated (Bose et al. 2016). `f_sub`
       is that of the cold population before thinning, so that it means the same in each class.
     - `sidm`: the cold population with cores of the size where a particle scatters once.
@@ -66,6 +68,7 @@ class Subhalos(PhysicalLens):
     #                                       priors, one per line
     f_sub: Prior = Uniform(0.005, 0.02)
     m_sub: PowerLaw = PowerLaw(-1.9, 3e7, 1e10)  # M_sun
+    slope_sub: Prior | None = None  #       of each lens, in place of that of m_sub
     log10_m_hm: Prior = Uniform(8.0, 9.5)  # half-mode mass, M_sun
     cross_section: Prior = Uniform(1.0, 10.0)  # cm^2/g
     vortex_mass: Prior = Fixed(3e10)  #     M_sun
@@ -87,7 +90,11 @@ class Subhalos(PhysicalLens):
             )
         check_support("f_sub", self.f_sub, 0.0, 1.0)
         check_support("cross_section", self.cross_section, 0.0)
-        ends = self.f_sub.support[1], self.theta_E.support[1]
+        steepest = self.m_sub
+        if self.slope_sub is not None:
+            check_support("slope_sub", self.slope_sub, *SLOPES)
+            steepest = replace(self.m_sub, slope=self.slope_sub.support[0])
+        ends = self.f_sub.support[1], self.theta_E.support[1], steepest
         at_most = COSMOLOGY.critical_surface_density_at_most(self.z_lens, self.z_source)
         if self._expected(*ends, at_most) > MAX_HALOS and (most := self.expected_number(*ends)) > MAX_HALOS:
             raise InputError(
@@ -109,20 +116,21 @@ class Subhalos(PhysicalLens):
         }
         own = tuple(column for kind in KINDS if kind in self.classes for column in extra.get(kind, ()))
         los = ("n_los", "m_los") if self.line_of_sight else ()
-        return (*self.smooth_columns(), "n_sub", "m_sub", "f_sub", *los, *own)
+        slope = ("slope_sub",) if self.slope_sub is not None else ()
+        return (*self.smooth_columns(), "n_sub", "m_sub", "f_sub", *slope, *los, *own)
 
-    def expected_number(self, f_sub: float, theta_E: float) -> float:
-        """Return the mean number of cold subhaloes in the disc of radius `r_max theta_E`."""
-        return self._expected(f_sub, theta_E, self.sigma_critical)
+    def expected_number(self, f_sub: float, theta_E: float, law: PowerLaw | None = None) -> float:
+        """Return the mean number of cold subhaloes in the disc of radius `r_max theta_E`, of a mass function or that of `m_sub`."""
+        return self._expected(f_sub, theta_E, law or self.m_sub, self.sigma_critical)
 
-    def _expected(self, f_sub: float, theta_E: float, sigma_critical: float) -> float:
-        within = f_sub * math.pi * theta_E**2 * sigma_critical / self.m_sub.mean()
+    def _expected(self, f_sub: float, theta_E: float, law: PowerLaw, sigma_critical: float) -> float:
+        within = f_sub * math.pi * theta_E**2 * sigma_critical / law.mean()
         return within * float(self._enclosed(self.r_max * theta_E) / self._enclosed(theta_E))
 
     def draw_system(self, label: str, rng: np.random.Generator) -> System:
         """Draw one system."""
         lens, shear, source, light, truth = self.draw_smooth(rng)
-        truth |= {"n_sub": 0.0, "m_sub": 0.0, "f_sub": 0.0}
+        truth |= {"n_sub": 0.0, "m_sub": 0.0, "f_sub": 0.0} | ({} if self.slope_sub is None else {"slope_sub": math.nan})
         if self.line_of_sight:
             truth |= {"n_los": 0.0, "m_los": 0.0}
         nothing = ({},) * len(self.plane_redshifts), (0.0,) * len(self.plane_redshifts)
@@ -132,8 +140,11 @@ class Subhalos(PhysicalLens):
             perturbers, fraction, extra = self._vortex(lens, rng)
             return System(lens, shear, source, perturbers, truth | extra, light, *nothing, self.without(lens, fraction))
         matter, extra = self._dark_matter(label, rng)
-        f_sub = self.f_sub.draw(rng)
-        perturbers, more = self._subhalos(lens, f_sub, matter, rng)
+        f_sub, law = self.f_sub.draw(rng), self.m_sub
+        if self.slope_sub is not None:
+            law = replace(law, slope=self.slope_sub.draw(rng))
+            extra["slope_sub"] = law.slope
+        perturbers, more = self._subhalos(lens, f_sub, law, matter, rng)
         extra |= more | {"f_sub": f_sub}
         planes = nothing
         if self.line_of_sight:
@@ -141,7 +152,7 @@ class Subhalos(PhysicalLens):
                 self.z_lens, self.z_source, self.r_max * lens["theta_E"], matter, self.scatter_dex, rng
             )
             extra |= more
-        macro = self.without(lens, f_sub * self.mean_suppression(matter.m_half_mode))
+        macro = self.without(lens, f_sub * mean_suppression(law, matter.m_half_mode))
         return System(lens, shear, source, perturbers, truth | extra, light, *planes, macro)
 
     def _dark_matter(self, label: str, rng: np.random.Generator) -> tuple[DarkMatter, dict[str, float]]:
@@ -154,9 +165,9 @@ class Subhalos(PhysicalLens):
         return COLD, {}
 
     def _subhalos(
-        self, lens: dict[str, float], f_sub: float, matter: DarkMatter, rng: np.random.Generator
+        self, lens: dict[str, float], f_sub: float, law: PowerLaw, matter: DarkMatter, rng: np.random.Generator
     ) -> tuple[Perturbers, dict[str, float]]:
-        mass = self.m_sub.draw(rng, rng.poisson(self.expected_number(f_sub, lens["theta_E"])))
+        mass = law.draw(rng, rng.poisson(self.expected_number(f_sub, lens["theta_E"], law)))
         if matter.m_half_mode:  # a thinned Poisson process is one with the thinned rate
             mass = mass[rng.random(len(mass)) < halos.warm_suppression(mass, matter.m_half_mode)]
         radius, angle = self._radius(self.r_max * lens["theta_E"], rng, len(mass)), ANGLE.draw(rng, len(mass))
@@ -164,13 +175,6 @@ class Subhalos(PhysicalLens):
         r_trunc = halos.tidal_radius(mass, self._distance(radius, rng)) / self.kpc_per_arcsec
         perturbers = halo_profiles(mass, r_trunc, x, y, self.z_lens, self.z_source, matter, self.scatter_dex, rng)
         return perturbers, {"n_sub": float(len(mass)), "m_sub": float(mass.sum())}
-
-    def mean_suppression(self, m_half_mode: float) -> float:
-        """Return the ratio of warm to cold mean mass in subhaloes."""
-        if not m_half_mode:
-            return 1.0
-        mass, weight = _mass_grid(self.m_sub)
-        return float(weight @ halos.warm_suppression(mass, m_half_mode))
 
     def _enclosed(self, radius: float | np.ndarray) -> float | np.ndarray:
         """Return the number of subhaloes within a projected radius in arcsec, up to a factor."""
@@ -204,6 +208,14 @@ class Subhalos(PhysicalLens):
         within = min(1.0, lens["theta_E"] / half_length) * (theta_v / lens["theta_E"]) ** 2
         truth = {"log10_m_axion": log10_m, "vortex_theta_v": theta_v}
         return perturbers, within, truth | {"vortex_half_length": half_length, "vortex_angle": angle}
+
+
+def mean_suppression(law: PowerLaw, m_half_mode: float) -> float:
+    """Return the ratio of warm to cold mean mass in subhaloes of a mass function."""
+    if not m_half_mode:
+        return 1.0
+    mass, weight = _mass_grid(law)
+    return float(weight @ halos.warm_suppression(mass, m_half_mode))
 
 
 @functools.lru_cache(maxsize=16)
