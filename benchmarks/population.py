@@ -1,12 +1,13 @@
 """What do sets of lenses say about the population that they come from? Bias and coverage, and a second opinion.
 
     python -m benchmarks.population [RUN] [--sets 100] [--lenses 50] [--out runs/population]
+    python -m benchmarks.population runs/subhalo-population --parameter f_sub --parameter slope_sub --name population-subhalos
 
 RUN is a run of inference on a preset (by default the one that comes with darklens). Every set is a population of its own, with a
 mean and a scatter of the parameter drawn anew and lenses that no other set has, simulated, fitted and asked for as `darklens infer
 --population` does it. The second opinion is a ratio of likelihoods (`darklens.infer.population_ratio`), learnt from the run's own
 validation and test lenses, which follow the uniform prior and which its network was not taught with. Leaves rows in
-`runs/rows/population.json`, the page `docs/population.md` and its pictures; `--page` writes these of what there is.
+`runs/rows/NAME.json`, the page `docs/NAME.md` and its pictures; `--page` writes these of what there is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks.population_page import write_page
+from benchmarks.population_page import calibration_of, write_page
 from benchmarks.task_rows import Row, script_row
 from darklens.errors import DarklensError, InputError
 from darklens.evaluate.proportion import proportion
@@ -40,7 +41,7 @@ from darklens.train.inference import Estimator
 from darklens.train.provenance import provenance
 
 ROOT = Path(__file__).parents[1]
-ROWS, OUT = ROOT / "runs" / "rows", ROOT / "runs" / "population"
+ROWS, OUT = ROOT / "runs" / "rows", ROOT / "runs"
 SHIPPED = "axion-posterior"
 MIDDLE, SCATTER = (0.2, 0.8), (0.1, 0.3)
 """Of the prior's range: where the means of the populations lie, and their scatters."""
@@ -71,38 +72,40 @@ def main(arguments: list[str]) -> int:
     """Measure what is not there yet, and write rows and page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", default=SHIPPED)
-    parser.add_argument("--parameter", default="log10_m_axion")
+    parser.add_argument("--parameter", action="append", help="Repeatable; log10_m_axion.")
+    parser.add_argument("--name", default="population", help="Of the page.")
     parser.add_argument("--sets", type=int, default=100)
     parser.add_argument("--lenses", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT / "runs" / "data", help="tables of the run, made where they are not")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, help="runs/NAME")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page of what there is")
     options = parser.parse_args(arguments)
     try:
-        run = Run.open(options.run)
-        content = read_json(options.out / "population.json") if options.page else measured(run, options)
-        write_json(ROWS / "population.json", content["rows"])
+        run, out = Run.open(options.run), options.out or OUT / options.name
+        names = options.parameter or ["log10_m_axion"]
+        contents = [read_json(out / f"{name}.json") if options.page else measured(run, name, options, out) for name in names]
+        write_json(ROWS / f"{options.name}.json", [row for content in contents for row in content["rows"]])
         figure = run.path / "figures" / "calibration.png"
         if figure.is_file():
-            shutil.copyfile(figure, ROOT / "docs" / "posterior-calibration.png")
-        write_page(content, run, ROOT / "docs")
-        print(json.dumps(content["methods"] | {"agreement": content["agreement"]}))
+            shutil.copyfile(figure, ROOT / "docs" / calibration_of(options.name))
+        write_page(contents, run, ROOT / "docs", options.name)
+        print(json.dumps([content["methods"] | {"agreement": content["agreement"]} for content in contents]))
     except DarklensError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def measured(run: Run, options: argparse.Namespace) -> dict[str, Any]:
-    """Simulate sets and reference, infer every population by both methods, and judge them."""
-    began, estimator, name = time.process_time(), Estimator(run, "cpu"), options.parameter
+def measured(run: Run, name: str, options: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Simulate sets and reference, infer every population of a parameter by both methods, and judge them."""
+    began, estimator = time.process_time(), Estimator(run, "cpu")
     place = estimator.places([name])[0]
     if estimator.preset is None or name not in estimator.described["prior"]:
         raise InputError(f"{run.path} has learnt no {name!r} of a preset under a uniform prior: give a run that has")
     low, high = prior = tuple(estimator.described["prior"][name])
     rng = np.random.default_rng(options.seed)
-    summaries, values = reference(run, estimator, place, options.data, options.out / "reference.npz")
+    summaries, values = reference(run, estimator, place, options.data, out / f"{name}-reference.npz")
     _say(f"{len(values)} lenses of the reference after {time.process_time() - began:.0f} s")
     known, ratio = len(values), learn_ratio(summaries, values, prior, seed=options.seed)
     _say(f"ratio learnt after {time.process_time() - began:.0f} s")
@@ -110,7 +113,7 @@ def measured(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     for k in range(options.sets):
         mu, sigma = low + (high - low) * rng.uniform(*MIDDLE), (high - low) * rng.uniform(*SCATTER)
         values = draw_truncated(np.full(options.lenses, mu), np.full(options.lenses, sigma), prior, rng.random(options.lenses))
-        found = lenses(estimator, place, values, SEED + k, options.out / f"set-{k}-{options.lenses}.npz")
+        found = lenses(estimator, place, values, SEED + k, out / f"{name}-{k}-{options.lenses}.npz")
         like = ~found.unusual
         said = {"posterior": infer_population(found.samples[like], prior), "ratio": ratio.infer(found.summaries[like])}
         _say(f"set {k + 1} of {options.sets} after {time.process_time() - began:.0f} s")
@@ -118,7 +121,7 @@ def measured(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     content = judged(sets, prior, name, options.seed) | {"lenses": options.lenses, "reference": known}
     content |= {"cpu_s": time.process_time() - began, "run": run.name, "preset": estimator.preset}
     content |= {"rows": rows(content, run), "commit": provenance()["commit"]}
-    write_json(options.out / "population.json", content)
+    write_json(out / f"{name}.json", content)
     return content
 
 

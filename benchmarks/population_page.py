@@ -1,4 +1,4 @@
-"""docs/population.md and docs/population.png, from what benchmarks.population measured; no figure is typed by hand."""
+"""docs/population.md and its like with their pictures, from what benchmarks.population measured; no figure is typed by hand."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from darklens.files import write_atomic
 from darklens.runs import Run
 
 TITLES = {"posterior": "posteriors added up", "ratio": "likelihood ratio"}
-HEAD = """# From single lenses to a population
+HEAD = """# From single lenses to a population{of}
 
     darklens infer {name} IMAGES --out posteriors
     darklens infer {name} IMAGES --population {parameter} --out posteriors
 
 The first says what each image says; the second adds, over all images, mean and scatter of a parameter as one population: a Gaussian
-cut off at the ends of the prior that the run was trained under ({low:g} to {high:g}). Images unlike those of the training are left
+cut off at the ends of the prior that the run was trained under ({ends}). Images unlike those of the training are left
 out of it. Brackets on this page are 95% intervals.
 
-This page was written by `python -m benchmarks.population`; no figure is typed by hand.
+This page was written by `{command}`; no figure is typed by hand.
 
 ## One lens
 
@@ -37,13 +37,13 @@ though its median and its error say nothing.
 {lines}
 """
 PICTURE = """
-![How often intervals of a probability hold the truth, and the ranks of the truth](posterior-calibration.png)
+![How often intervals of a probability hold the truth, and the ranks of the truth]({picture})
 
 Above left: how often intervals of a probability hold the truth; right: the same for all parameters together (TARP). Grey: where
 honest ones lie in 95 of 100 cases. Below: ranks of the true values among the draws, flat where posteriors are right.
 """
 SETS = """
-## {lenses} lenses together
+## {lenses} lenses together: `{parameter}`
 
 {n} populations, each with a mean and a scatter of its own and {lenses} lenses that no other has: simulated, fitted and asked for
 as the command does it. The means lie in the middle 60% of the prior, the scatters between 10% and 30% of its range.
@@ -57,37 +57,60 @@ posteriors.
 |---|---|---|---|---|---|---|
 {lines}
 
-![True and inferred means of the populations, and the two methods beside each other](population.png)
+![True and inferred means of the populations, and the two methods beside each other]({picture})
 
 {verdict}
 """
 LIMITS = """
 ## What a population cannot be asked for here
 
-- **The slope of the mass function of subhaloes**: every preset has one slope (-1.9; -0.9 in the published files), so no run has
-  seen a lens with another, none has a posterior of it, and there is nothing to add up. It takes a population whose `m_sub` is drawn
-  with a slope of its own for each lens ([own-population](howto/own-population.md)) and a training on that.
-- **`f_sub`**: `lens-parameters` was asked for it and learnt nothing: its error on test lenses is that of always saying the median
-  ([results](results.md)). Posteriors as wide as the prior say nothing together either, and `--population f_sub` is refused.
-  {axion}
+- **Subhaloes of `axion-posterior`**: its images have none. Their mass fraction and the slope of their mass function are asked for
+  [on a page of their own](population-subhalos.md).
 - Real lenses: these populations are simulated as the training was. What a simulation lacks, {lenses} lenses lack together, and the
   interval does not know it.
 """
+LIMITS_OF_SUBHALOS = """
+## What these numbers are not
+
+- Real lenses: these populations are simulated as the training was, with bright arcs, Sersic sources, one PSF and no haloes on the
+  line of sight. What a simulation lacks, {lenses} lenses lack together, and the interval does not know it.
+- One parameter at a time: mean and scatter of one of them, while the other is drawn from its whole prior for each lens.
+- `lens-parameters`, whose images (preset `subhalos`) have fainter arcs and 0.5 to 2% in subhaloes, learns next to nothing of
+  `f_sub` from one lens ([results](results.md)), and `--population f_sub` is refused there.
+"""
+PAGES = {"population": ("", LIMITS), "population-subhalos": (": subhaloes", LIMITS_OF_SUBHALOS)}
+"""Of each page: what its title adds, and how it ends."""
 
 
-def write_page(content: dict[str, Any], run: Run, folder: Path) -> None:
-    """Write the picture and the page."""
-    draw(content, folder / "population.png")
-    metrics, (low, high) = run.metrics, content["prior"]
-    facts = {"name": run.recipe["name"], "parameter": content["parameter"], "low": low, "high": high, "preset": content["preset"]}
+def calibration_of(page: str) -> str:
+    """Return the name of the picture of single lenses on a page."""
+    return "posterior-calibration.png" if page == "population" else f"{page}-calibration.png"
+
+
+def write_page(contents: list[dict[str, Any]], run: Run, folder: Path, page: str = "population") -> None:
+    """Write the pictures and the page.
+
+    Args:
+        contents: what was measured of each parameter.
+        run: whose posteriors were added up.
+        folder: docs.
+        page: one of `PAGES`.
+    """
+    metrics, first, (title, limits) = run.metrics, contents[0], PAGES[page]
+    ends = "; ".join(f"`{one['parameter']}`: {one['prior'][0]:g} to {one['prior'][1]:g}" for one in contents)
+    asked = "".join(f" --parameter {one['parameter']}" for one in contents) + f" --name {page}" if page != "population" else ""
+    facts = {"name": run.recipe["name"], "parameter": first["parameter"], "ends": ends, "preset": first["preset"], "of": title}
+    facts |= {"command": f"python -m benchmarks.population{f' runs/{run.path.name}' if asked else ''}{asked}"}
     parts = [HEAD.format(**facts, n=metrics["n"], lines="\n".join(_one(name, of) for name, of in metrics["parameters"].items()))]
-    parts += [PICTURE] if (folder / "posterior-calibration.png").is_file() else []
-    counts = {key: content[key] for key in ("lenses", "n", "reference")}
-    lines = "\n".join(_line(method, what, of) for method, both in content["methods"].items() for what, of in both.items())
-    parts += [SETS.format(**counts, lines=lines, verdict=verdict(content))]
-    axion = "" if "f_sub" in metrics["parameters"] else f"`{facts['name']}` does not infer it: its images have no subhaloes."
-    parts += [LIMITS.format(axion=axion, lenses=content["lenses"])]
-    write_atomic(folder / "population.md", "".join(parts))
+    picture = calibration_of(page)
+    parts += [PICTURE.format(picture=picture)] if (folder / picture).is_file() else []
+    for k, content in enumerate(contents):
+        picture = f"{page}.png" if k == 0 else f"{page}-{content['parameter']}.png"
+        draw(content, folder / picture)
+        counts = {key: content[key] for key in ("lenses", "n", "reference", "parameter")}
+        lines = "\n".join(_line(method, what, of) for method, both in content["methods"].items() for what, of in both.items())
+        parts += [SETS.format(**counts, lines=lines, verdict=verdict(content), picture=picture)]
+    write_atomic(folder / f"{page}.md", "".join([*parts, limits.format(lenses=first["lenses"])]))
 
 
 def _one(name: str, found: dict[str, Any]) -> str:

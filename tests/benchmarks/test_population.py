@@ -66,12 +66,18 @@ def test_the_page_says_what_the_numbers_say(run, tmp_path):
     assert "Likelihood ratio: 68% intervals of the mean hold it in" in wrong
     assert "too seldom" in wrong
     assert "the posteriors are nearer to the truth" in wrong
-    write_page(content(), run, tmp_path)
+    write_page([content()], run, tmp_path)
     page = (tmp_path / "population.md").read_text()
     assert "80 populations" in page
     assert "4,000 lenses of the prior" in page
     assert "{" not in page.replace("{run}", "{")
     assert (tmp_path / "population.png").stat().st_size > 10_000
+    two = [content() | {"parameter": name} for name in ("f_sub", "slope_sub")]
+    write_page(two, run, tmp_path, "population-subhalos")
+    page = (tmp_path / "population-subhalos.md").read_text()
+    assert "--parameter f_sub --parameter slope_sub --name population-subhalos" in page
+    assert "(population-subhalos-slope_sub.png)" in page
+    assert "{" not in page
 
 
 def test_a_row_for_mean_and_scatter_by_each_method(run):
