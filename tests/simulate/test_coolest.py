@@ -1,5 +1,6 @@
 """COOLEST templates: what is written is read by the `coolest` package as the same lens, and what it writes is read here."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from darklens.errors import InputError
-from darklens.lensing import EPL, MASSES, SIE, SIS, Cosmology, PointMasses, Sersic, SersicEllipse, Shear
+from darklens.lensing import EPL, MASSES, SIE, SIS, Cosmology, PointMasses, PointSource, Sersic, SersicEllipse, Shear
 from darklens.simulate import GaussianPSF, Instrument, Scene, TabulatedPSF, render
 from darklens.simulate.interop import read_setting
 
@@ -77,6 +78,23 @@ def test_a_system_comes_back(scene, instrument, tmp_path, row):
     assert (observed.pixel_scale, observed.zero_point, observed.sky_mag_arcsec2, shape) == (0.08, 25.9, 22.3, SHAPE)
     assert observed.total_exposure == 1500
     np.testing.assert_allclose(image(back, observed)[0], image(scene, instrument)[row], rtol=1e-11)
+
+
+def test_an_unresolved_source_is_written_by_its_images_and_read_as_their_source(scene, instrument, tmp_path):
+    quasar = PointSource(*tensors([3.0, 5.0], [0.04, -0.1], [-0.06, 0.02]))
+    with_it = dataclasses.replace(scene, point_source=(quasar,))
+    path = with_it.to_coolest(tmp_path / "lens.json", 1, instrument=instrument, shape=SHAPE)
+    source = json.loads(path.read_text())["lensing_entities"][-1]
+    written = next(model for model in source["light_model"] if model["type"] == "LensedPS")
+    assert len(written["parameters"]["ra_list"]["point_estimate"]["value"]) in (2, 4)
+    (back,) = Scene.from_coolest(path).point_source
+    found = [float(back.amp), float(back.center_x), float(back.center_y)]
+    assert found == pytest.approx([5.0, -0.1, 0.02], abs=1e-4)
+    content = json.loads(path.read_text())
+    content["lensing_entities"][-1]["light_model"][-1]["parameters"]["amps"] = point([1.0])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="amps of LensedPS must be lists of one length"):
+        Scene.from_coolest(path)
 
 
 def test_round_profiles_become_elliptical_ones_of_axis_ratio_one(tmp_path):

@@ -19,7 +19,7 @@ from darklens.infer.lens_points import point_summary
 from darklens.infer.lens_posterior import Posterior
 from darklens.lensing import EPL, SIE, SersicEllipse, Shear
 from darklens.simulate import Instrument, Scene
-from darklens.simulate.interop.coolest import write_coolest
+from darklens.simulate.interop.coolest import lensed_points, write_coolest
 from darklens.simulate.psf import TabulatedPSF
 from darklens.units import UNITS
 
@@ -279,8 +279,6 @@ def _coolest(out: Path, fit: LensFit, posterior: Posterior) -> list[str]:
         lights = _sersics(fit.model.lens_light, value, x[fit.model.blocks["light"]])
     elif fit.choices.light == "mge":
         left_out.append("lens light as Gaussians")
-    if fit.model.points is not None:
-        left_out.append("point images")
     scene = Scene(tuple(macro), (), tuple(source), ("MAP",), {}, 0, (0,), lens_light=tuple(lights))
     camera = Instrument("", observation.pixel_scale, TabulatedPSF(observation.kernel))
     path = out / TEMPLATE
@@ -290,6 +288,8 @@ def _coolest(out: Path, fit: LensFit, posterior: Posterior) -> list[str]:
     content["meta"] |= {"left_out": left_out}
     if fit.model.grid is not None:
         _pixelated_source(content, fit)
+    if fit.model.points is not None:
+        _source_of(content)["light_model"].append(_points(fit))
     if posterior.kind == "samples":
         _statistics(content, posterior)
     write_json(path, content)
@@ -313,8 +313,16 @@ def _pixelated_source(content: dict[str, Any], fit: LensFit) -> None:
         "num_pix_y": SOURCE_SIDE,
         "fits_file": {"path": IMAGES, "extension": "SOURCE"},
     }
-    source = next(e for e in content["lensing_entities"] if e["name"] == "source")
-    source["light_model"] = [{"type": "PixelatedRegularGrid", "parameters": {"pixels": pixels}}]
+    _source_of(content)["light_model"] = [{"type": "PixelatedRegularGrid", "parameters": {"pixels": pixels}}]
+
+
+def _points(fit: LensFit) -> dict[str, Any]:
+    seen = fit.model.points.at(fit.model.named(fit.found.eta))
+    return lensed_points(np.stack([seen.x, seen.y], 1), fit.point_fluxes()[0])
+
+
+def _source_of(content: dict[str, Any]) -> dict[str, Any]:
+    return next(entity for entity in content["lensing_entities"] if entity["name"] == "source")
 
 
 def _statistics(content: dict[str, Any], posterior: Posterior) -> None:

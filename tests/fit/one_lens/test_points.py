@@ -294,7 +294,10 @@ def test_a_command_reports_and_draws_them(quasar, files):
     assert not points["psf_error_measured"]
     assert points["sigma"] == 0.003
     assert [image["x"] for image in points["images"]] == [found[f"point{k}_x"] for k in (1, 2, 3, 4)]
-    assert "point images" in found["coolest_leaves_out"]
+    assert found["coolest_leaves_out"] == []
+    (point,) = Scene.from_coolest(files / "out" / "coolest.json").point_source
+    assert float(point.center_x) == pytest.approx(points["source_x"]["value"], abs=0.003)
+    assert float(point.center_y) == pytest.approx(points["source_y"]["value"], abs=0.003)
     with fits.open(files / "out" / "fit.fits") as hdus:
         assert np.nansum(hdus["POINT_IMAGES"].data) == pytest.approx(quasar["flux"].sum(), rel=0.1)
 

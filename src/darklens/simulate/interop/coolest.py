@@ -6,7 +6,8 @@ are (q, phi) with phi in degrees counter-clockwise from +y, so that with theta =
 whose x is right ascension, such as lenstronomy's converter, turn x round.)
 
 A template has a list of entities with a redshift, each with mass and light. The one that is farthest is the source; its light
-is the source, that of all others the lens light; masses lie in one plane before it.
+is the source, that of all others the lens light; masses lie in one plane before it. Of an unresolved source the standard knows the
+images (`LensedPS`): they are written as the lens equation has them, and read as the source which they have in common.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from darklens.errors import InputError, unknown
 from darklens.files import read_json, write_json
-from darklens.lensing import Cosmology
+from darklens.lensing import Cosmology, PointSource, magnification, trace
 from darklens.simulate.interop.coolest_setting import setting
 from darklens.simulate.interop.systems import Part, System, scene_of, systems_of
 
@@ -50,10 +53,12 @@ def read_coolest(path: str | Path) -> Scene:
     redshifts = [_number(entity.get("redshift"), f"{path}: redshift of {entity.get('name')}") for entity in entities]
     z_source = max(redshifts)
     system = System(z_source=z_source, label=str(content.get("mode", "")))
-    masses, planes = [], set()
+    masses, planes, images = [], set(), []
     for entity, z in zip(entities, redshifts, strict=True):
         name = f"{path}: {entity.get('name')}"
-        light = _profiles(entity.get("light_model"), _LIGHTS, name)
+        lights = entity.get("light_model")
+        images += [(model, name) for model in _models(lights) if model.get("type") == POINTS and z == z_source]
+        light = _profiles([model for model in _models(lights) if model.get("type") != POINTS or z < z_source], _LIGHTS, name)
         (system.source if z == z_source else system.lens_light).extend(light)
         found = _profiles(entity.get("mass_model"), _MASSES, name)
         masses += found if z < z_source else []  # mass at the source bends nothing
@@ -62,6 +67,7 @@ def read_coolest(path: str | Path) -> Scene:
         raise InputError(f"{path} has mass at redshifts {sorted(planes)} before the source at {z_source}: one lens plane is read")
     system.z_lens = planes.pop()
     system.add_masses(masses)
+    system.point_source = [_common_source(system, model, name) for model, name in images]
     cosmology = content.get("cosmology") or {}
     system.cosmology = Cosmology(**{k: _number(cosmology[k], f"{path}: {k}") for k in ("H0", "Om0") if k in cosmology})
     return scene_of([system])
@@ -92,14 +98,12 @@ def write_coolest(
     system = next(systems_of(scene.select([row])))
     if any(system.planes.values()):
         raise InputError("COOLEST fixes no convention for several lens planes: write scene.smooth(), or leave the planes out")
-    if system.point_source:
-        raise InputError("COOLEST has point sources by their images only: write the scene without its point source")
     sheets = ("Shear", "ConvergenceSheet")  # fields of no galaxy
     lens = [part for part in (*system.macro, *system.substructure) if part.profile not in sheets]
     fields = [part for part in system.macro if part.profile in sheets]
     entities = [
         _entity("lens", "Galaxy", system.z_lens, _written(lens, _MASSES), _written(system.lens_light, _LIGHTS)),
-        _entity("source", "Galaxy", system.z_source, [], _written(system.source, _LIGHTS)),
+        _entity("source", "Galaxy", system.z_source, [], [*_written(system.source, _LIGHTS), *_images_of(scene, row)]),
     ]
     if fields:
         entities.insert(1, _entity("field", "MassField", system.z_lens, _written(fields, _MASSES)))
@@ -163,12 +167,51 @@ _MASSES: dict[str, tuple[str, tuple[str, ...], Callable[[Numbers], Numbers]]] = 
 _LIGHTS = {"Sersic": ("SersicEllipse", (*_SERSIC, *_SHAPE), _of_galaxy(_SERSIC))}
 """Their profile -> ours, their parameters, and what makes our numbers of theirs."""
 
+POINTS, _OF_POINTS = "LensedPS", ("ra_list", "dec_list", "amps")
+"""Images of an unresolved source."""
+
 _SPECIAL = {"SIS": "SIE", "Sersic": "Sersic"}
 """Round profiles of ours, which are written as their elliptical kin with q = 1."""
 
 
+def lensed_points(where: Iterable[Iterable[float]], flux: Iterable[float]) -> dict[str, Any]:
+    """Return the COOLEST profile of images of a point, x and y in arcsec, with their fluxes."""
+    lists = (*(list(map(float, axis)) for axis in zip(*where, strict=True)), list(map(float, flux)))
+    return {"type": POINTS, "parameters": {n: {"point_estimate": {"value": v}} for n, v in zip(_OF_POINTS, lists, strict=True)}}
+
+
+def _images_of(scene: Scene, row: int) -> list[dict[str, Any]]:
+    alone = scene.system(row).to(torch.float64)
+    found = [PointSource(one.amp, one.center_x, one.center_y).images(alone.masses()) for one in alone.point_source]
+    return [lensed_points(where.tolist(), flux.tolist()) for where, flux in found if len(where)]
+
+
+def _common_source(system: System, model: Mapping[str, Any], where: str) -> Part:
+    """Return the source of images of a point: the mean of where they come from, and the median of their fluxes without a lens."""
+    about = model.get("parameters") or {}
+    lists = [(_mapping(_mapping(about.get(name)).get("point_estimate"))).get("value") for name in _OF_POINTS]
+    if not all(isinstance(one, list) and one for one in lists) or len({len(one) for one in lists}) > 1:
+        raise InputError(f"{where}: {', '.join(_OF_POINTS)} of {POINTS} must be lists of one length: repair them, or take it out")
+    x, y, flux = (
+        torch.tensor([_number(value, f"{where}: {name}") for value in one]) for name, one in zip(_OF_POINTS, lists, strict=True)
+    )
+    masses = scene_of([system]).system(0).to(torch.float64).masses()
+    x, y = x[:, None], y[:, None]
+    beta = [float(b.mean()) for b in trace(masses, x, y)]
+    unlensed = (flux / magnification(masses, x, y)[:, 0].abs()).median()
+    return Part("PointSource", {"amp": float(unlensed), "center_x": beta[0], "center_y": beta[1]})
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _models(models: object) -> list[dict[str, Any]]:
+    return [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
+
+
 def _profiles(models: object, known: Mapping[str, tuple], where: str) -> Iterator[Part]:
-    for model in models if isinstance(models, list) else []:
+    for model in _models(models):
         kind = str(model.get("type"))
         if kind not in known:
             raise unknown("COOLEST profile", kind, known)

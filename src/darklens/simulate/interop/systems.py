@@ -14,7 +14,18 @@ import torch
 from torch import Tensor
 
 from darklens.errors import InputError
-from darklens.lensing import LIGHTS, MASSES, ConvergenceSheet, CoredTNFWHalos, Cosmology, Light, Mass, PointMasses, TNFWHalos
+from darklens.lensing import (
+    LIGHTS,
+    MASSES,
+    ConvergenceSheet,
+    CoredTNFWHalos,
+    Cosmology,
+    Light,
+    Mass,
+    PointMasses,
+    PointSource,
+    TNFWHalos,
+)
 from darklens.simulate.scene import Scene, strength
 
 MANY: dict[type[Mass], str] = {PointMasses: "PointMass", TNFWHalos: "TNFW", CoredTNFWHalos: "CoredTNFW"}
@@ -25,7 +36,7 @@ Value = float | int | bool | str | np.ndarray
 
 def known_profiles() -> dict[str, type]:
     """Return every profile of one system by name; that of one mass among many may be a name alone, with their parameters."""
-    more = (ConvergenceSheet, *MANY)
+    more = (ConvergenceSheet, PointSource, *MANY)
     return {single: many for many, single in MANY.items()} | {c.__name__: c for c in more} | MASSES | LIGHTS
 
 
