@@ -2,16 +2,19 @@ r"""Posterior samples of a density that is dear to evaluate and nearly Gaussian,
 
 A linear inversion a step costs too much for the thousands of gradients that NUTS spends, and its evidence has small steps where
 rays cross the edges of source cells, which derivatives do not see and Hamiltonian trajectories stumble over. What is cheap here is
-a good guess, the Gauss-Newton matrix of the fit. So chains move by the preconditioned Crank-Nicolson proposal (Cotter, Roberts,
-Stuart & White 2013, Stat. Sci. 28, 424),
+a good guess, the Gauss-Newton matrix of the fit. Chains move by steps of three kinds about the Gaussian of mean m and covariance C:
 
-    x' = m + sqrt(1 - b^2) (x - m) + b C^(1/2) normal,
+- leaps, independent draws from a t distribution about m, whose tails are heavier than those of a posterior: where nearly all is
+  Gaussian they are nearly independent samples;
+- preconditioned Crank-Nicolson steps (Cotter, Roberts, Stuart & White 2013, Stat. Sci. 28, 424),
+  `x' = m + sqrt(1 - b^2) (x - m) + b C^(1/2) normal`, refused only for what the posterior has beyond the Gaussian;
+- random walks, which know C but not m: without them chains would see nothing of a bent ridge beyond the Gaussian, and R-hat would
+  not notice, all of them being blind alike.
 
-which leaves the Gaussian of mean m and covariance C as it is: a step is refused only for what the posterior has beyond that
-Gaussian, whatever the number of parameters. Long steps (b = 1) are independent draws, short ones carry chains through what is not
-Gaussian. m and C are re-estimated in a warm-up whose states are thrown away, then frozen: every state after it is an exact
-posterior sample in the limit. Chains start wide and are judged by rank-normalised split R-hat and the effective sample size
-(Vehtari et al. 2021, Bayesian Analysis 16, 667).
+m and C are re-estimated in a warm-up whose states are thrown away, then frozen: every state after it is an exact posterior sample
+in the limit. Chains start wide and are judged by rank-normalised split R-hat and the effective sample size (Vehtari et al. 2021,
+Bayesian Analysis 16, 667). Chains that do not pass are thrown away and go on for twice as long, about a Gaussian that they may
+have widened: never a narrower one, which would lose what only some of them have seen.
 """
 
 from __future__ import annotations
@@ -25,8 +28,15 @@ from scipy import stats
 
 from darklens.errors import InputError
 
-STEPS = {1.0: 0.6, 0.5: 0.25, 0.2: 0.15}
-"""Lengths b of the steps, with how often each is tried."""
+STEPS = {"leap": 0.4, "glide": 0.3, "walk": 0.3}
+"""Kinds of steps, with how often each is tried."""
+TAILS = 5.0
+"""Degrees of freedom of the t distribution of which leaps are drawn."""
+GLIDE = 0.5
+"""Length b of a Crank-Nicolson step."""
+WALK, PACES = 2.38, (1.0, 0.3)
+"""Scale of a random walk, in standard deviations over the root of the number of parameters (Roberts & Rosenthal 2001, Stat. Sci.
+16, 351), and factors of it."""
 ROUNDS = 4
 """Of the warm-up; each is an eighth of the samples long, and re-estimates the Gaussian from all that came before."""
 CORRELATED = 3.0
@@ -39,6 +49,8 @@ R_HAT_AT_MOST = 1.03
 ESS_AT_LEAST = 100.0
 """What a converged set of chains has in every parameter."""
 CHAINS = 4
+LENGTHS = 1, 2, 4
+"""In units of the samples that were asked for, of which every second or fourth is kept."""
 LEAST = 100
 """Samples below which nothing can be diagnosed."""
 
@@ -139,7 +151,8 @@ def sample(
         names: of the parameters.
         centre: `(p,)` optimum.
         covariance: `(p, p)` guess of the posterior's.
-        samples: in all chains together; half as many evaluations are spent on the warm-up besides.
+        samples: in all chains together; half as many evaluations are spent on the warm-up besides, and up to seven times as many
+            until chains converge.
         seed: of everything random.
         chains: how many.
         progress: called with evaluations done and in all.
@@ -167,9 +180,19 @@ def sample(
             states[k], values[k] = path[-1], density[-1]
             seen.append(path)
         gaussian = gaussian.learned(np.concatenate(seen[len(seen) // 3 :]))
-    found = [_walk(counted, gaussian, state, value, each, generator) for state, value in zip(states, values, strict=True)]
-    taken = sum(moved for _, _, moved in found)
-    return Samples(names, np.array([f[0] for f in found]), np.array([f[1] for f in found]), taken / (chains * each), count)
+    for length in LENGTHS:
+        walks = [
+            _walk(counted, gaussian, state, value, length * each, generator) for state, value in zip(states, values, strict=True)
+        ]
+        paths, densities = (np.array([walk[k] for walk in walks]) for k in (0, 1))
+        share = sum(taken for _, _, taken in walks) / (chains * length * each)
+        found = Samples(names, paths[:, length - 1 :: length], densities[:, length - 1 :: length], share, count)
+        if found.converged or length == LENGTHS[-1]:
+            break
+        states, values = list(paths[:, -1]), list(densities[:, -1])
+        gaussian = gaussian.widened(gaussian.learned(paths.reshape(-1, len(centre))))
+        total += 2 * length * chains * each
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,9 +212,20 @@ class _Gaussian:
         root = scale[:, None] * np.linalg.cholesky((vector * np.clip(value, 1e-8, None)) @ vector.T)
         return cls(mean, root, np.linalg.inv(root))
 
-    def log_density(self, vector: np.ndarray) -> float:
-        """Return the logarithm of the density but for a constant."""
-        return -0.5 * float(((self.inverse @ (vector - self.mean)) ** 2).sum())
+    def step(self, kind: str, here: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, float]:
+        """Return where a step leads, and ln of the odds of its way back against its way there."""
+        p, normal = len(here), self.root @ generator.standard_normal(len(here))
+        if kind == "leap":
+            there = self.mean + normal * math.sqrt(TAILS / generator.chisquare(TAILS))
+            far, near = (0.5 * (TAILS + p) * math.log1p(self._square(place) / TAILS) for place in (there, here))
+            return there, far - near
+        if kind == "glide":
+            there = self.mean + math.sqrt(1 - GLIDE**2) * (here - self.mean) + GLIDE * normal
+            return there, 0.5 * (self._square(there) - self._square(here))
+        return here + WALK * generator.choice(PACES) / math.sqrt(p) * normal, 0.0
+
+    def _square(self, vector: np.ndarray) -> float:
+        return float(((self.inverse @ (vector - self.mean)) ** 2).sum())
 
     def learned(self, path: np.ndarray) -> _Gaussian:
         """Return the Gaussian of the states of a warm-up, as far as they determine it: shrunk to what was there before.
@@ -206,6 +240,12 @@ class _Gaussian:
         widths = np.diag(few * np.diag(measured) + (1 - few))
         return _Gaussian.of(mean, self.root @ (many * measured + (1 - many) * widths) @ self.root.T)
 
+    def widened(self, other: _Gaussian) -> _Gaussian:
+        """Return another Gaussian, in no direction narrower than this one."""
+        relative = self.inverse @ other.root
+        value, vector = np.linalg.eigh(relative @ relative.T)
+        return _Gaussian.of(other.mean, self.root @ (vector * np.maximum(value, 1.0)) @ vector.T @ self.root.T)
+
 
 def _wide(gaussian: _Gaussian, chains: int, generator: np.random.Generator) -> list[np.ndarray]:
     return [gaussian.mean + WIDE * gaussian.root @ generator.standard_normal(len(gaussian.mean)) for _ in range(chains)]
@@ -217,12 +257,10 @@ def _walk(
     """Return the states and their log densities, and how many steps were taken."""
     states, values, taken = [], [], 0
     for _ in range(steps):
-        b = float(generator.choice(list(STEPS), p=list(STEPS.values())))
-        normal = gaussian.root @ generator.standard_normal(len(here))
-        there = gaussian.mean + math.sqrt(1 - b * b) * (here - gaussian.mean) + b * normal
+        kind = str(generator.choice(list(STEPS), p=list(STEPS.values())))
+        there, gauge = gaussian.step(kind, here, generator)
         new = density(there)
-        change = new - value - gaussian.log_density(there) + gaussian.log_density(here)
-        if not math.isfinite(value) or math.log(generator.random()) < change:
+        if not math.isfinite(value) or math.log(generator.random()) < new - value + gauge:
             here, value, taken = there, new, taken + 1
         states.append(here)
         values.append(value)
