@@ -1,7 +1,7 @@
 """What do sets of lenses say about the population that they come from? Bias and coverage, and a second opinion.
 
     python -m benchmarks.population [RUN] [--sets 100] [--lenses 50] [--out runs/population]
-    python -m benchmarks.population runs/subhalo-population --parameter f_sub --parameter slope_sub --name population-subhalos
+    python -m benchmarks.population runs/subhalo-population --parameter f_sub --name population-subhalos
 
 RUN is a run of inference on a preset (by default the one that comes with darklens). Every set is a population of its own, with a
 mean and a scatter of the parameter drawn anew and lenses that no other set has, simulated, fitted and asked for as `darklens infer

@@ -13,6 +13,7 @@ from darklens.evaluate.vector_figures import save_picture
 from darklens.evaluate.wording import format_difference, format_interval
 from darklens.files import write_atomic
 from darklens.runs import Run
+from darklens.train.inference.estimator import NOTHING
 
 TITLES = {"posterior": "posteriors added up", "ratio": "likelihood ratio"}
 HEAD = """# From single lenses to a population{of}
@@ -75,11 +76,14 @@ LIMITS_OF_SUBHALOS = """
 - Real lenses: these populations are simulated as the training was, with bright arcs, Sersic sources, one PSF and no haloes on the
   line of sight. What a simulation lacks, {lenses} lenses lack together, and the interval does not know it.
 - One parameter at a time: mean and scatter of one of them, while the other is drawn from its whole prior for each lens.
-- `lens-parameters`, whose images (preset `subhalos`) have fainter arcs and 0.5 to 2% in subhaloes, learns next to nothing of
-  `f_sub` from one lens ([results](results.md)), and `--population f_sub` is refused there.
+{silent}- `lens-parameters`, whose images (preset `subhalos`) have fainter arcs and 0.5 to 2% in subhaloes, learns next to
+  nothing of `f_sub` from one lens ([results](results.md)), and `--population f_sub` is refused there.
 """
 PAGES = {"population": ("", LIMITS), "population-subhalos": (": subhaloes", LIMITS_OF_SUBHALOS)}
 """Of each page: what its title adds, and how it ends."""
+SILENT = """- `{name}`: one lens tells {told} nats of it. Posteriors as wide as the prior say nothing together either:
+  what would add up over lenses is how well the network knows its own prior, and `--population {name}` is refused.
+"""
 
 
 def calibration_of(page: str) -> str:
@@ -110,7 +114,9 @@ def write_page(contents: list[dict[str, Any]], run: Run, folder: Path, page: str
         counts = {key: content[key] for key in ("lenses", "n", "reference", "parameter")}
         lines = "\n".join(_line(method, what, of) for method, both in content["methods"].items() for what, of in both.items())
         parts += [SETS.format(**counts, lines=lines, verdict=verdict(content), picture=picture)]
-    write_atomic(folder / f"{page}.md", "".join([*parts, limits.format(lenses=first["lenses"])]))
+    told = {name: of["information"] for name, of in metrics["parameters"].items()}
+    silent = "".join(SILENT.format(name=n, told=format_interval(of)) for n, of in told.items() if of["value"] < NOTHING)
+    write_atomic(folder / f"{page}.md", "".join([*parts, limits.format(lenses=first["lenses"], silent=silent)]))
 
 
 def _one(name: str, found: dict[str, Any]) -> str:

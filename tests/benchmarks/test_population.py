@@ -72,11 +72,16 @@ def test_the_page_says_what_the_numbers_say(run, tmp_path):
     assert "4,000 lenses of the prior" in page
     assert "{" not in page.replace("{run}", "{")
     assert (tmp_path / "population.png").stat().st_size > 10_000
+    metrics = run.metrics
+    metrics["parameters"]["slope_sub"] = json.loads(json.dumps(metrics["parameters"]["log10_m_axion"]))
+    metrics["parameters"]["slope_sub"]["information"] |= {"value": 0.009, "low": 0.001, "high": 0.015}
+    run.write("metrics", metrics)
     two = [content() | {"parameter": name} for name in ("f_sub", "slope_sub")]
     write_page(two, run, tmp_path, "population-subhalos")
     page = (tmp_path / "population-subhalos.md").read_text()
     assert "--parameter f_sub --parameter slope_sub --name population-subhalos" in page
     assert "(population-subhalos-slope_sub.png)" in page
+    assert "`slope_sub`: one lens tells 0.0090 [0.0010, 0.0150] nats of it" in page
     assert "{" not in page
 
 
