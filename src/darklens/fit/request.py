@@ -76,6 +76,9 @@ class Request:
         for name, value in (("pixel scale", self.pixel_scale), ("PSF width", self.psf_fwhm)):
             if not 0 < value < 1e3:
                 raise InputError(f'{name} {value}" is outside 0 to 1000": give it in arcsec')
+        half = 0.5 * min(images.shape[-2:]) * self.pixel_scale
+        if self.psf_fwhm > half:
+            raise InputError(f'PSF width {self.psf_fwhm:g}" is above {half:.4g}", half the image: give --psf-fwhm in arcsec')
         return Plan(
             self.pixel_scale, GaussianPSF(self.psf_fwhm), Estimated(), LensModel(), origin="as given; noise from the corners"
         )
