@@ -84,7 +84,7 @@ def test_a_fit_has_errors_and_finds_what_was_simulated(client, lenses):
     assert refused.json()["error"].endswith("give preset or instrument")
     wide = client.post("/api/fit?pixel_scale=0.05&psf_fwhm=900", content=npy(lenses[0, 0]))
     assert wide.status_code == 400
-    assert wide.json()["error"] == 'PSF width 900" is above 3.75", half the image: give --psf-fwhm in arcsec'
+    assert wide.json()["error"] == 'PSF width 900" is above 3.75", half the image: give psf_fwhm in arcsec'
 
 
 @pytest.mark.parametrize(
