@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks.population_page import calibration_of, write_page
+from benchmarks.population_page import PAGES, calibration_of, write_page
 from benchmarks.task_rows import Row, script_row
 from darklens.errors import DarklensError, InputError
 from darklens.evaluate.proportion import proportion
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", default=SHIPPED)
     parser.add_argument("--parameter", action="append", help="Repeatable; log10_m_axion.")
-    parser.add_argument("--name", default="population", help="Of the page.")
+    parser.add_argument("--name", choices=list(PAGES), default="population", help="Of the page.")
     parser.add_argument("--sets", type=int, default=100)
     parser.add_argument("--lenses", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

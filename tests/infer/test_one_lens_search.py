@@ -73,6 +73,13 @@ def test_a_parametric_source_and_positions_lead_to_the_same_lens(searched, lens,
     found = content["found"][0]
     assert found["smooth_chi2"] == pytest.approx(searched[1]["smooth_chi2"], abs=0.1)
     assert not found["detected"]
+    (tmp_path / "far.csv").write_text("x,y\n9,9\n-9,9\n")
+    code, said = run("localise", "likelihood", lens, "--out", tmp_path / "far", *words, "--positions", tmp_path / "far.csv")
+    assert (code, "position 1 at" in said) == (1, True)
+    code, said = run("localise", "likelihood", lens, "--out", tmp_path / "far", *words, "--position-order", "yx")
+    assert (code, "are about --positions" in said) == (1, True)
+    code, said = run("localise", "likelihood", lens, "--out", tmp_path / "far", *words, "--uniform", "--nodes", 3)
+    assert (code, "3 source nodes" in said) == (1, True)
 
 
 @pytest.mark.parametrize(("significance", "gain", "detected"), [(4.0, 3.0, True), (4.0, -0.2, False), (3.0, 3.0, False)])

@@ -90,10 +90,47 @@ def test_an_unresolved_source_is_written_by_its_images_and_read_as_their_source(
     (back,) = Scene.from_coolest(path).point_source
     found = [float(back.amp), float(back.center_x), float(back.center_y)]
     assert found == pytest.approx([5.0, -0.1, 0.02], abs=1e-4)
+    near = PointSource(*tensors([1.0], [0.1], [0.0]))
+    wide = dataclasses.replace(scene.select([1]), macro=(SIE(*tensors([4.0], [0.1], [0.0], [0.0], [0.0])),), point_source=(near,))
+    (far,) = Scene.from_coolest(wide.to_coolest(tmp_path / "wide.json", shape=(200, 200))).point_source
+    assert float(far.amp) == pytest.approx(1.0, rel=1e-6)
+    with pytest.raises(InputError, match="has no image in the observed field"):
+        wide.to_coolest(tmp_path / "narrow.json", shape=(40, 40))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"amps": {"point_estimate": {"value": [1.0]}}}, "amps of LensedPS must be lists of one length"),
+        ({"amps": {"point_estimate": [1.0]}}, "amps of LensedPS must be lists of one length"),
+        (["a", "b"], "amps of LensedPS must be lists of one length"),
+        ({"ra_list": {"point_estimate": {"value": ["1"] * 2}}}, "ra_list is '1', not a finite number"),
+        ({"ra_list": {"point_estimate": {"value": [1e301] * 2}}}, "ra_list is 1e[+]301, not a finite number"),
+        ({"ra_list": {"point_estimate": {"value": [10**400] * 2}}}, "an integer of 1329 bits, not a finite number"),
+    ],
+)
+def test_images_of_a_point_that_are_none_are_refused_in_one_sentence(scene, tmp_path, parameters, sentence):
+    with_it = dataclasses.replace(scene, point_source=(PointSource(*tensors([3.0, 5.0], [0.3, 0.4], [0.0, 0.0])),))
+    path = with_it.to_coolest(tmp_path / "lens.json", shape=(90, 90))
     content = json.loads(path.read_text())
-    content["lensing_entities"][-1]["light_model"][-1]["parameters"]["amps"] = point([1.0])
+    model = content["lensing_entities"][-1]["light_model"][-1]
+    two = {"point_estimate": {"value": [1.0, -0.8]}}
+    model["parameters"] = {name: two for name in model["parameters"]} | parameters if isinstance(parameters, dict) else parameters
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="amps of LensedPS must be lists of one length"):
+    with pytest.raises(InputError, match=sentence) as caught:
+        Scene.from_coolest(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_neighbour_that_only_shines_is_read_at_its_own_redshift(scene, tmp_path):
+    path = scene.to_coolest(tmp_path / "lens.json")
+    content = json.loads(path.read_text())
+    content["lensing_entities"].insert(0, {"name": "neighbour", "redshift": 0.3, "mass_model": [], "light_model": []})
+    path.write_text(json.dumps(content))
+    assert Scene.from_coolest(path).z_lens == 0.4
+    content["lensing_entities"].insert(0, "a")
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="lensing entities that are no JSON objects"):
         Scene.from_coolest(path)
 
 

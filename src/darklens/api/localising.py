@@ -140,7 +140,7 @@ def _in_one_lens(
     settings: Settings,
     reading: dict[str, Any],
 ) -> dict[str, Any]:
-    """Model one lens in full, its source on pixels, and search that."""
+    """Model one lens in full, and search that."""
     from darklens.fit.one_lens import Choices
     from darklens.fit.one_lens.reading import Given
     from darklens.infer.substructure import Clump, localise_lens

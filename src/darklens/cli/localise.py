@@ -41,9 +41,7 @@ def localise(
     fixed: Fixed = None,
     pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel, with --psf-fwhm or --psf.")] = None,
     psf_fwhm: Annotated[float | None, typer.Option(help="Arcsec, Gaussian.")] = None,
-    psf: Annotated[
-        Path | None, typer.Option(help="FITS or .npy file of the PSF: models one lens in full, its source on pixels.")
-    ] = None,
+    psf: Annotated[Path | None, typer.Option(help="FITS or .npy file of the PSF: models one lens in full.")] = None,
     exclude: Annotated[Path | None, typer.Option(help="One lens: map, non-zero where a pixel does not count.")] = None,
     light: Light = None,
     source: Source = None,

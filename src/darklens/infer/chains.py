@@ -14,7 +14,9 @@ a good guess, the Gauss-Newton matrix of the fit. Chains move by steps of three 
 m and C are re-estimated in a warm-up whose states are thrown away, then frozen: every state after it is an exact posterior sample
 in the limit. Chains start wide and are judged by rank-normalised split R-hat and the effective sample size (Vehtari et al. 2021,
 Bayesian Analysis 16, 667). Chains that do not pass are thrown away and go on for twice as long, about a Gaussian that they may
-have widened: never a narrower one, which would lose what only some of them have seen.
+have widened: never a narrower one, which would lose what only some of them have seen. Of a strongly bent ridge, chains that pass
+are still a little too narrow: by 5% where a parabola bends the second of two numbers by 1.7 of the scatter across it (1,000
+samples, 30 runs).
 """
 
 from __future__ import annotations

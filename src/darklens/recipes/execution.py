@@ -23,6 +23,9 @@ from darklens.train.provenance import provenance
 Log = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 
+LEARNT_WITH = ("columns", "anchors")
+"""What `model.json` says of the training images, and the weights depend on."""
+
 
 def silent(phase: str, done: int, total: int) -> None:
     """Show no progress."""
@@ -175,6 +178,9 @@ def train_network(run: Run, recipe: Recipe, splits: Splits, **settings: Any) -> 
     """
     experiment = experiment_of(recipe)
     described = experiment.describe(recipe, splits) | {"options": _settled(run, recipe, settings["log"])}
+    if (run.path / MODEL).is_file():  # a training that goes on keeps what its weights were learnt with
+        kept = {key: run.model[key] for key in LEARNT_WITH if key in run.model}
+        described = {key: value for key, value in described.items() if key not in LEARNT_WITH} | kept
     model = experiment.build(described, splits)
     log, team = settings["log"], settings["team"]
     if team.leads:

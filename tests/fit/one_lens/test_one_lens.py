@@ -164,6 +164,17 @@ def test_a_perturber_changes_the_evidence_where_it_matters(pixelised):
     assert pixelised.refitted(PointMass(0.15, 1.0, 0.3), iterations=2).evidence > with_it
 
 
+def test_a_blur_that_would_not_fit_is_refused_and_pixels_that_do_not_count_do_not_matter(lens):
+    wide = lens | {"psf": np.ones((801, 801))}
+    with pytest.raises(InputError, match=r"PSF: 99\.9% of its light take 801x801 pixels.*cut it to"):
+        fit_lens(**wide, choices=Choices(source="parametric", light="none", starts=1, theta_E=TRUTH["theta_E"]))
+    field = Observation(np.ones((400, 400)), np.ones((400, 400)), np.ones((41, 41)), 0.05, np.ones((400, 400), bool))
+    with pytest.raises(InputError, match="numbers of blur"):
+        _ = field.blur
+    y, x = np.indices((400, 400)) - 199.5
+    assert replace(field, mask=np.hypot(x, y) < 20).blur.shape[0] < 1300
+
+
 def test_the_same_seed_gives_the_same_fit(lens):
     few = Choices(source="parametric", light="sersic", starts=1, annulus=(0.5, 1.5), seed=3)
     first, again = (fit_lens(**lens, choices=few) for _ in range(2))
@@ -177,7 +188,6 @@ def test_the_same_seed_gives_the_same_fit(lens):
         ({"noise": np.nan}, "noise map is nan in"),
         ({"mask": False}, "the mask covers the whole image"),
         ({"psf": np.zeros((3, 3))}, "PSF with sum 0"),
-        ({"psf": np.ones((801, 801))}, "PSF: 99.9% of its light take 801x801 pixels.*cut it to"),
         ({"psf": np.ones((4, 4))}, "both sides must be odd"),
         ({"pixel_scale": -1.0}, "outside 0 to 1000"),
     ],

@@ -11,7 +11,7 @@ import darklens
 from benchmarks import ship
 from darklens import runs
 from darklens.errors import InputError
-from darklens.recipes import execute, load
+from darklens.recipes import execute, load, resume
 from darklens.runs import Run
 from darklens.train.inference import Estimator, FreshParameters, ParameterSpace
 
@@ -189,6 +189,15 @@ def test_what_the_fit_says_need_not_be_learnt(tmp_path):
         assert found[name]["mae"]["high"] < 0.25 * found[name]["prior_mae"]["low"]
         assert found[name]["coverage_68"]["value"] > 0.4
     assert found["source_x"]["mae"]["high"] > 0.4 * found["source_x"]["prior_mae"]["low"]
+    before = {key: run.model[key] for key in ("anchors", "columns")}
+    older = run.model | {"columns": {name: {"mean": 0.5, "std": 2.0} for name in before["columns"]}}
+    del older["anchors"]  # as of a run that was begun before there were any
+    run.write("model", older)
+    shutil.rmtree(run.path / "state")
+    (run.path / "metrics.json").unlink()
+    again = resume(run.path, device="cpu", log=lambda sentence: None)
+    assert "anchors" not in again.model
+    assert again.model["columns"] == older["columns"]
 
 
 @pytest.mark.parametrize(

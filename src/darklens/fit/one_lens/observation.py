@@ -63,7 +63,6 @@ class Observation:
         _check(self.image, self.noise, self.kernel, self.pixel_scale, self.mask)
         object.__setattr__(self, "mask", self.mask & np.isfinite(self.image))
         object.__setattr__(self, "kernel", trimmed(self.kernel))
-        self._check_blur()
 
     def _check_blur(self) -> None:
         rays = 1 if self.spread is None else self.subpixels**2
@@ -73,7 +72,7 @@ class Observation:
             raise InputError(
                 f"PSF: {100 * PSF_LIGHT:g}% of its light take {height}x{width} pixels, and {self.size} pixels of the image count, "
                 f"which makes {entries:.1e} numbers of blur, above {LARGEST_BLUR:.0e}: subtract the PSF's background, cut it to "
-                f"{side}x{side} or less, or let fewer pixels count with --mask"
+                f"{side}x{side} or less, or let fewer pixels count with --annulus or --mask"
             )
 
     @property
@@ -124,7 +123,12 @@ class Observation:
 
     @cached_property
     def blur(self) -> sparse.csr_array:
-        """`(N, R)`: the light of the support's pixels, or of each ray in them, to the pixels that count, in units of the noise."""
+        """`(N, R)`: the light of the support's pixels, or of each ray in them, to the pixels that count, in units of the noise.
+
+        Raises:
+            InputError: it would have more than `LARGEST_BLUR` entries.
+        """
+        self._check_blur()
         if self.spread is None:
             return sparse.csr_array(self._spread(self.kernel).multiply(self.weight[:, None]))
         middle = np.array(self.kernel.shape) // 2

@@ -1,4 +1,4 @@
-"""From the files of one lens to a folder of maps and candidates: the lens modelled in full, its source on pixels."""
+"""From the files of one lens to a folder of maps and candidates: the lens modelled in full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search in one lens that was modelled in full: a source on pixels, lens light, multipoles.
+"""The search in one lens that was modelled in full: a source on pixels or a profile, lens light, multipoles.
 
 Source nodes, amplitudes of the light and the macro model's parameters all answer linearly, the nodes held by their regularisation
 as the fit found it. A candidate is weighed by the evidence itself: ln E of the lens with the clump, source and light solved

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from darklens.errors import InputError, unknown
 from darklens.files import read_json, write_json
 from darklens.lensing import Cosmology, PointSource, magnification, trace
-from darklens.simulate.interop.coolest_setting import setting
+from darklens.simulate.interop.coolest_setting import PIXEL_SCALE, setting
 from darklens.simulate.interop.systems import Part, System, scene_of, systems_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def read_coolest(path: str | Path) -> Scene:
     entities = content.get("lensing_entities")
     if content.get("standard") != "COOLEST" or not isinstance(entities, list) or not entities:
         raise InputError(f"{path} is no COOLEST template with lensing entities: give the .json file of a lens model")
+    if not all(isinstance(entity, dict) for entity in entities):
+        raise InputError(f"{path} has lensing entities that are no JSON objects: give the .json file of a lens model")
     redshifts = [_number(entity.get("redshift"), f"{path}: redshift of {entity.get('name')}") for entity in entities]
     z_source = max(redshifts)
     system = System(z_source=z_source, label=str(content.get("mode", "")))
@@ -60,15 +63,15 @@ def read_coolest(path: str | Path) -> Scene:
         images += [(model, name) for model in _models(lights) if model.get("type") == POINTS and z == z_source]
         light = _profiles([model for model in _models(lights) if model.get("type") != POINTS or z < z_source], _LIGHTS, name)
         (system.source if z == z_source else system.lens_light).extend(light)
-        found = _profiles(entity.get("mass_model"), _MASSES, name)
-        masses += found if z < z_source else []  # mass at the source bends nothing
-        planes |= {z} if found and z < z_source else set()
+        found = list(_profiles(entity.get("mass_model"), _MASSES, name)) if z < z_source else []  # at the source it bends nothing
+        masses += found
+        planes |= {z} if found else set()
     if len(planes) != 1:
         raise InputError(f"{path} has mass at redshifts {sorted(planes)} before the source at {z_source}: one lens plane is read")
     system.z_lens = planes.pop()
     system.add_masses(masses)
     system.point_source = [_common_source(system, model, name) for model, name in images]
-    cosmology = content.get("cosmology") or {}
+    cosmology = _mapping(content.get("cosmology"))
     system.cosmology = Cosmology(**{k: _number(cosmology[k], f"{path}: {k}") for k in ("H0", "Om0") if k in cosmology})
     return scene_of([system])
 
@@ -98,12 +101,13 @@ def write_coolest(
     system = next(systems_of(scene.select([row])))
     if any(system.planes.values()):
         raise InputError("COOLEST fixes no convention for several lens planes: write scene.smooth(), or leave the planes out")
+    half_width = 0.75 * max(shape) * (instrument.pixel_scale if instrument else PIXEL_SCALE)
     sheets = ("Shear", "ConvergenceSheet")  # fields of no galaxy
     lens = [part for part in (*system.macro, *system.substructure) if part.profile not in sheets]
     fields = [part for part in system.macro if part.profile in sheets]
     entities = [
         _entity("lens", "Galaxy", system.z_lens, _written(lens, _MASSES), _written(system.lens_light, _LIGHTS)),
-        _entity("source", "Galaxy", system.z_source, [], [*_written(system.source, _LIGHTS), *_images_of(scene, row)]),
+        _entity("source", "Galaxy", system.z_source, [], [*_written(system.source, _LIGHTS), *_images_of(scene, row, half_width)]),
     ]
     if fields:
         entities.insert(1, _entity("field", "MassField", system.z_lens, _written(fields, _MASSES)))
@@ -167,6 +171,8 @@ _MASSES: dict[str, tuple[str, tuple[str, ...], Callable[[Numbers], Numbers]]] = 
 _LIGHTS = {"Sersic": ("SersicEllipse", (*_SERSIC, *_SHAPE), _of_galaxy(_SERSIC))}
 """Their profile -> ours, their parameters, and what makes our numbers of theirs."""
 
+LARGEST = 1e300
+"""Absolute value beyond which a number is taken for a slip."""
 POINTS, _OF_POINTS = "LensedPS", ("ra_list", "dec_list", "amps")
 """Images of an unresolved source."""
 
@@ -180,26 +186,36 @@ def lensed_points(where: Iterable[Iterable[float]], flux: Iterable[float]) -> di
     return {"type": POINTS, "parameters": {n: {"point_estimate": {"value": v}} for n, v in zip(_OF_POINTS, lists, strict=True)}}
 
 
-def _images_of(scene: Scene, row: int) -> list[dict[str, Any]]:
+def _images_of(scene: Scene, row: int, half_width: float) -> list[dict[str, Any]]:
     alone = scene.system(row).to(torch.float64)
-    found = [PointSource(one.amp, one.center_x, one.center_y).images(alone.masses()) for one in alone.point_source]
-    return [lensed_points(where.tolist(), flux.tolist()) for where, flux in found if len(where)]
+    found = []
+    for one in alone.point_source:
+        where, flux = PointSource(one.amp, one.center_x, one.center_y).images(alone.masses(), half_width=half_width)
+        if not len(where):
+            raise InputError(
+                f'a point source at ({float(one.center_x):g}", {float(one.center_y):g}") has no image in the observed field, and '
+                "COOLEST has point sources by their images only: give a larger shape, or leave it out"
+            )
+        found.append(lensed_points(where.tolist(), flux.tolist()))
+    return found
 
 
 def _common_source(system: System, model: Mapping[str, Any], where: str) -> Part:
     """Return the source of images of a point: the mean of where they come from, and the median of their fluxes without a lens."""
-    about = model.get("parameters") or {}
-    lists = [(_mapping(_mapping(about.get(name)).get("point_estimate"))).get("value") for name in _OF_POINTS]
+    about = _mapping(model.get("parameters"))
+    lists = [_estimate(about.get(name)) for name in _OF_POINTS]
     if not all(isinstance(one, list) and one for one in lists) or len({len(one) for one in lists}) > 1:
         raise InputError(f"{where}: {', '.join(_OF_POINTS)} of {POINTS} must be lists of one length: repair them, or take it out")
-    x, y, flux = (
-        torch.tensor([_number(value, f"{where}: {name}") for value in one]) for name, one in zip(_OF_POINTS, lists, strict=True)
-    )
+    known = ([_number(value, f"{where}: {name}") for value in one] for name, one in zip(_OF_POINTS, lists, strict=True))
+    x, y, flux = (torch.tensor(one, dtype=torch.float64) for one in known)
     masses = scene_of([system]).system(0).to(torch.float64).masses()
     x, y = x[:, None], y[:, None]
-    beta = [float(b.mean()) for b in trace(masses, x, y)]
-    unlensed = (flux / magnification(masses, x, y)[:, 0].abs()).median()
-    return Part("PointSource", {"amp": float(unlensed), "center_x": beta[0], "center_y": beta[1]})
+    beta = (float(b.mean()) for b in trace(masses, x, y))
+    unlensed = flux / magnification(masses, x, y)[:, 0].abs()
+    values = dict(zip(("amp", "center_x", "center_y"), (float(np.median(unlensed)), *beta), strict=True))
+    return Part(
+        "PointSource", {name: _number(value, f"{where}: {name} of the source of {POINTS}") for name, value in values.items()}
+    )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -216,19 +232,25 @@ def _profiles(models: object, known: Mapping[str, tuple], where: str) -> Iterato
         if kind not in known:
             raise unknown("COOLEST profile", kind, known)
         ours, names, convert = known[kind]
-        parameters = model.get("parameters") or {}
+        parameters = _mapping(model.get("parameters"))
         yield Part(ours, convert({name: _value(parameters.get(name), f"{where}: {name} of {kind}") for name in names}))
 
 
 def _value(parameter: object, where: str) -> float:
-    about = parameter if isinstance(parameter, dict) else {}
-    estimate = (about.get("point_estimate") or {}).get("value")
-    return _number(estimate if estimate is not None else (about.get("posterior_stats") or {}).get("median"), where)
+    return _number(_estimate(parameter), where)
+
+
+def _estimate(parameter: object) -> object:
+    """Return what a parameter says of its value: the point estimate, or the median where there is none."""
+    about = _mapping(parameter)
+    estimate = _mapping(about.get("point_estimate")).get("value")
+    return estimate if estimate is not None else _mapping(about.get("posterior_stats")).get("median")
 
 
 def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{where} is {value!r}, not a finite number: give it a value, or take the profile out")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:  # nor is NaN
+        told = f"an integer of {value.bit_length()} bits" if isinstance(value, int) and abs(value) > LARGEST else repr(value)
+        raise InputError(f"{where} is {told}, not a finite number: give it a value, or take the profile out")
     return float(value)
 
 

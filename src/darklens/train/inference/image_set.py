@@ -83,7 +83,8 @@ def number_scales(columns: Sequence[str], numbers: np.ndarray) -> dict[str, dict
     One failed fit in a thousand, with an error of `LARGEST`, would else make all others alike.
     """
     low, high = np.quantile(numbers, OUTERMOST, axis=0)
-    return scales(dict(zip(columns, numbers.clip(low, high).T, strict=True)))
+    inner = np.where(low < high, numbers.clip(low, high), numbers)
+    return scales(dict(zip(columns, inner.T, strict=True)))
 
 
 def _number(fit: SmoothFit, name: str) -> np.ndarray:
