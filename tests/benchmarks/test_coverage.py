@@ -13,7 +13,7 @@ def test_intervals_of_a_few_lenses_are_judged_and_become_rows(tmp_path, monkeypa
     coverage.main()
     content = json.loads(capsys.readouterr().out)
     assert content["n"] + content["not_converged"] == 3
-    rows = json.loads((tmp_path / "rows" / "coverage-gaussian.json").read_text())
+    rows = json.loads((tmp_path / "rows" / "coverage-gaussian-parametric.json").read_text())
     assert [row["data"].split(",")[0] for row in rows] == list(coverage.JUDGED)
     for name, row in zip(coverage.JUDGED, rows, strict=True):
         assert row["block"] == "inference"
