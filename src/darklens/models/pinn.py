@@ -129,7 +129,7 @@ class PINN(nn.Module):
 
     def _circle(self, image: Tensor) -> Tensor:
         low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
-        radius = closed_form_theta_E((image - low) / (high - low).clamp_min(1e-12), torch.hypot(self.relensing.x, self.relensing.y))
+        radius = closed_form_theta_E((image - low) / (high - low).clamp_min(1e-12), (self.relensing.x**2 + self.relensing.y**2).sqrt())
         zero = torch.zeros_like(radius)
         return torch.stack([radius.clamp_min(0.1), *[zero] * (len(LENS) - 1)], 1)
 
