@@ -61,7 +61,7 @@ class SIE(Mass):
 
 def _closed_form(x: Tensor, y: Tensor, per_w: Tensor, e1: Tensor, e2: Tensor) -> tuple[Tensor, Tensor]:
     """Return the deflection in units of `theta_E sqrt(1 - e^2)`: KSB94, rotated by phi to the major axis and back."""
-    e = torch.hypot(e1, e2)
+    e = (e1 * e1 + e2 * e2).sqrt()  # hypot, which the caller keeps from zero; ONNX has none
     phi = 0.5 * torch.atan2(e2, e1)
     cos, sin = 2 * e.sqrt() * phi.cos(), 2 * e.sqrt() * phi.sin()
     ax = torch.atan((cos * x + sin * y) * per_w)

@@ -129,7 +129,8 @@ class PINN(nn.Module):
 
     def _circle(self, image: Tensor) -> Tensor:
         low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
-        radius = closed_form_theta_E((image - low) / (high - low).clamp_min(1e-12), (self.relensing.x**2 + self.relensing.y**2).sqrt())
+        far = (self.relensing.x**2 + self.relensing.y**2).sqrt()  # ONNX has no hypot
+        radius = closed_form_theta_E((image - low) / (high - low).clamp_min(1e-12), far)
         zero = torch.zeros_like(radius)
         return torch.stack([radius.clamp_min(0.1), *[zero] * (len(LENS) - 1)], 1)
 
