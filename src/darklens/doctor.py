@@ -117,7 +117,8 @@ def _convolution_s(dtype: Any, device: str = "cpu") -> float:
     """Return the seconds of a convolution as networks have them, the fastest of three."""
     import torch
 
-    layer = torch.nn.Conv2d(32, 32, 3, padding=1, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(32, 32, 3, padding=1, device=device, dtype=dtype)
+    layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
     images = torch.ones(8, 32, 32, 32, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
     times = []
     with torch.inference_mode():

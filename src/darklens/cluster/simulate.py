@@ -75,7 +75,8 @@ def simulate_on_cluster(
 
 def _run(ray: Any, preset: Preset, seed: int, folder: Folder, state: _State, progress: Callable[[int], None]) -> None:
     make = ray.remote(num_cpus=1, max_retries=RETRIES)(_make_shard)
-    shared, waiting, flying = ray.put(preset), state.missing(), {}
+    shared, waiting = ray.put(preset), state.missing()
+    flying: dict[Any, tuple[int, int, int]] = {}
     last_seen = time.monotonic()
     try:
         while waiting or flying:

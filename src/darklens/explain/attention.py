@@ -45,7 +45,8 @@ def attention_rollout(question: Question) -> Tensor:
     """
     with torch.no_grad(), Attention() as seen:
         question.network(question.inputs)
-    name, size = type(question.network).__name__, tuple(question.inputs.shape[-2:])
+    name, (height, width) = type(question.network).__name__, question.inputs.shape[-2:]
+    size = height, width
     if not seen.maps:
         raise refusal(name, "has no attention that could be followed")
     shapes = {tuple(maps.shape) for maps in seen.maps}

@@ -70,7 +70,7 @@ class Question:
         """
 
         def logits(output: Tensor) -> Tensor:
-            return task.predict(lambda ignored: output, inputs)
+            return task.predict(lambda ignored: output, inputs)  # type: ignore[arg-type]  # what has answered already
 
         return cls(network, logits, inputs, baseline_of(inputs, kind), targets, seed)
 

@@ -14,6 +14,7 @@ networks have two, which point nowhere. A network without such maps is asked for
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ def cam_layer(network: nn.Module, inputs: Tensor) -> str:
     return fine[-1] if fine else [name for name in ends if min(found[name]) == largest][-1]
 
 
-def _is_maps(output: object, images: int) -> bool:
+def _is_maps(output: object, images: int) -> TypeGuard[Tensor]:
     """Whether a layer returned maps of each image; lenspinn sees images and sources at once."""
     if not isinstance(output, Tensor) or output.ndim < 4 or output.shape[0] not in (images, 2 * images):
         return False

@@ -50,7 +50,8 @@ def perturbation_curves(question: Question, maps: np.ndarray, steps: int = STEPS
     n, pixels = len(maps), maps[0].size
     order = torch.from_numpy(np.argsort(-maps.reshape(n, -1), axis=1, kind="stable").copy())
     rank = order.argsort(1).view(n, 1, *maps.shape[1:]).to(question.inputs.device)
-    deleted, inserted = [], []
+    deleted: list[np.ndarray] = []
+    inserted: list[np.ndarray] = []
     with torch.inference_mode():
         for fraction in fractions:
             gone = rank < round(fraction * pixels)

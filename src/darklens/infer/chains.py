@@ -1,22 +1,12 @@
-r"""Posterior samples of a density that is dear to evaluate and nearly Gaussian, and whether to trust them.
+"""Posterior samples of a density that is dear to evaluate and nearly Gaussian, and whether to trust them.
 
-A linear inversion a step costs too much for the thousands of gradients that NUTS spends, and its evidence has small steps where
-rays cross the edges of source cells, which derivatives do not see and Hamiltonian trajectories stumble over. What is cheap here is
-a good guess, the Gauss-Newton matrix of the fit. Chains move by steps of three kinds about the Gaussian of mean m and covariance C:
-
-- leaps, independent draws from a t distribution about m, whose tails are heavier than those of a posterior: where nearly all is
-  Gaussian they are nearly independent samples;
-- preconditioned Crank-Nicolson steps (Cotter, Roberts, Stuart & White 2013, Stat. Sci. 28, 424),
-  `x' = m + sqrt(1 - b^2) (x - m) + b C^(1/2) normal`, refused only for what the posterior has beyond the Gaussian;
-- random walks, which know C but not m: without them chains would see nothing of a bent ridge beyond the Gaussian, and R-hat would
-  not notice, all of them being blind alike.
-
-m and C are re-estimated in a warm-up whose states are thrown away, then frozen: every state after it is an exact posterior sample
-in the limit. Chains start wide and are judged by rank-normalised split R-hat and the effective sample size (Vehtari et al. 2021,
-Bayesian Analysis 16, 667). Chains that do not pass are thrown away and go on for twice as long, about a Gaussian that they may
-have widened: never a narrower one, which would lose what only some of them have seen. Of a strongly bent ridge, chains that pass
-are still a little too narrow: by 5% where a parabola bends the second of two numbers by 1.7 of the scatter across it (1,000
-samples, 30 runs).
+A linear inversion a step costs too much for the thousands of gradients that NUTS spends. What is cheap here is a good guess, the
+Gauss-Newton matrix of the fit, and memory: chains move about a Gaussian, and by way of a stand-in for the density that goes through
+what was evaluated before (`darklens.infer.steps`). Both are re-estimated in a warm-up whose states are thrown away, then frozen:
+every state after it is an exact posterior sample in the limit. Chains start wide and are judged by rank-normalised split R-hat and
+the effective sample size (Vehtari et al. 2021, Bayesian Analysis 16, 667). Chains that do not pass, or whose states surprise the
+stand-in, are thrown away and go on for twice as long, with a stand-in that knows more, about a Gaussian that they may have widened:
+never a narrower one, which would lose what only some of them have seen.
 """
 
 from __future__ import annotations
@@ -29,34 +19,22 @@ import numpy as np
 from scipy import stats
 
 from darklens.errors import InputError
+from darklens.infer.steps import Gaussian, LogDensity, StandIn, Walk, walk
 
-STEPS = {"leap": 0.4, "glide": 0.3, "walk": 0.3}
-"""Kinds of steps, with how often each is tried."""
-TAILS = 5.0
-"""Degrees of freedom of the t distribution of which leaps are drawn."""
-GLIDE = 0.5
-"""Length b of a Crank-Nicolson step."""
-WALK, PACES = 2.38, (1.0, 0.3)
-"""Scale of a random walk, in standard deviations over the root of the number of parameters (Roberts & Rosenthal 2001, Stat. Sci.
-16, 351), and factors of it."""
 ROUNDS = 4
 """Of the warm-up; each is an eighth of the samples long, and re-estimates the Gaussian from all that came before."""
-CORRELATED = 3.0
-"""States of a warm-up that count as one independent draw."""
-CAUTION = 5.0
-"""Draws for each number that is learned before it is trusted by half: many small errors together spoil long steps."""
-WIDE = 1.5
-"""Of the starting points, in standard deviations."""
+HEAT = 2.0
+"""Temperature of the warm-up: what lies in the tails has to be seen before it can be known."""
 R_HAT_AT_MOST = 1.03
 ESS_AT_LEAST = 100.0
 """What a converged set of chains has in every parameter."""
+SURPRISE_AT_MOST = 0.5
+"""Scatter of ln density about the stand-in above which chains go on although they pass: they are still finding out where it is."""
 CHAINS = 4
 LENGTHS = 1, 2, 4
 """In units of the samples that were asked for, of which every second or fourth is kept."""
 LEAST = 100
 """Samples below which nothing can be diagnosed."""
-
-LogDensity = Callable[[np.ndarray], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,107 +144,38 @@ def sample(
         raise InputError(f"{samples} samples are too few to tell whether chains converged: take at least {LEAST}")
     generator = np.random.default_rng(seed)
     each, warm = -(-samples // chains), max(len(centre), -(-samples // (8 * chains)))
-    total, count = chains * (1 + ROUNDS * warm + each), 0
+    total, vectors, values = chains * (1 + ROUNDS * warm + each), [], []
 
     def counted(vector: np.ndarray) -> float:
-        nonlocal count
-        count += 1
-        progress(count, total)
-        return log_density(vector)
+        vectors.append(vector)
+        values.append(log_density(vector))
+        progress(len(values), total)
+        return values[-1]
 
-    gaussian, states, seen = _Gaussian.of(centre, covariance), _wide(_Gaussian.of(centre, covariance), chains, generator), []
-    values = [counted(state) for state in states]
+    def walked(steps: int, heat: float = 1.0) -> list[Walk]:
+        return [walk(counted, gaussian, stand_in, *last, steps, generator, heat) for last in ends]
+
+    gaussian, stand_in, seen = Gaussian.of(centre, covariance), None, []
+    ends = [(start, counted(start)) for start in (gaussian.wide(generator) for _ in range(chains))]
     for _ in range(ROUNDS):
-        for k in range(chains):
-            path, density, _ = _walk(counted, gaussian, states[k], values[k], warm, generator)
-            states[k], values[k] = path[-1], density[-1]
-            seen.append(path)
-        gaussian = gaussian.learned(np.concatenate(seen[len(seen) // 3 :]))
+        walks = walked(warm, HEAT)
+        ends = [found.end for found in walks]
+        seen += [found.states for found in walks]
+        gaussian = gaussian.widened(gaussian.learned(np.concatenate(seen[len(seen) // 3 :]), HEAT))
+        stand_in = StandIn.through(gaussian, np.array(vectors), np.array(values))
     for length in LENGTHS:
-        walks = [
-            _walk(counted, gaussian, state, value, length * each, generator) for state, value in zip(states, values, strict=True)
-        ]
-        paths, densities = (np.array([walk[k] for walk in walks]) for k in (0, 1))
-        share = sum(taken for _, _, taken in walks) / (chains * length * each)
-        found = Samples(names, paths[:, length - 1 :: length], densities[:, length - 1 :: length], share, count)
-        if found.converged or length == LENGTHS[-1]:
+        walks = walked(length * each)
+        paths, densities = np.array([found.states for found in walks]), np.array([found.values for found in walks])
+        share = sum(found.taken for found in walks) / (chains * length * each)
+        judged = Samples(names, paths[:, length - 1 :: length], densities[:, length - 1 :: length], share, len(values))
+        surprise = stand_in.surprise(paths.reshape(-1, len(centre)), densities.ravel()) if stand_in else 0.0
+        if (judged.converged and surprise <= SURPRISE_AT_MOST) or length == LENGTHS[-1]:
             break
-        states, values = list(paths[:, -1]), list(densities[:, -1])
+        ends = [found.end for found in walks]
         gaussian = gaussian.widened(gaussian.learned(paths.reshape(-1, len(centre))))
+        stand_in = StandIn.through(gaussian, np.array(vectors), np.array(values))
         total += 2 * length * chains * each
-    return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Gaussian:
-    """The reference of the steps: mean, Cholesky factor of the covariance, its inverse."""
-
-    mean: np.ndarray
-    root: np.ndarray
-    inverse: np.ndarray
-
-    @classmethod
-    def of(cls, mean: np.ndarray, covariance: np.ndarray) -> _Gaussian:
-        scale = np.sqrt(np.diag(covariance))
-        scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1e-6)
-        # a direction without information would be an infinite step
-        value, vector = np.linalg.eigh(0.5 * (covariance + covariance.T) / np.outer(scale, scale))
-        root = scale[:, None] * np.linalg.cholesky((vector * np.clip(value, 1e-8, None)) @ vector.T)
-        return cls(mean, root, np.linalg.inv(root))
-
-    def step(self, kind: str, here: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, float]:
-        """Return where a step leads, and ln of the odds of its way back against its way there."""
-        p, normal = len(here), self.root @ generator.standard_normal(len(here))
-        if kind == "leap":
-            there = self.mean + normal * math.sqrt(TAILS / generator.chisquare(TAILS))
-            far, near = (0.5 * (TAILS + p) * math.log1p(self._square(place) / TAILS) for place in (there, here))
-            return there, far - near
-        if kind == "glide":
-            there = self.mean + math.sqrt(1 - GLIDE**2) * (here - self.mean) + GLIDE * normal
-            return there, 0.5 * (self._square(there) - self._square(here))
-        return here + WALK * generator.choice(PACES) / math.sqrt(p) * normal, 0.0
-
-    def _square(self, vector: np.ndarray) -> float:
-        return float(((self.inverse @ (vector - self.mean)) ** 2).sum())
-
-    def learned(self, path: np.ndarray) -> _Gaussian:
-        """Return the Gaussian of the states of a warm-up, as far as they determine it: shrunk to what was there before.
-
-        n independent states know a mean, or widths along given directions, of p numbers; a whole covariance has p (p + 1) / 2.
-        """
-        size, p = len(np.unique(path, axis=0)) / CORRELATED, len(self.mean)
-        few, many = size / (size + CAUTION * p), size / (size + CAUTION * p * p)
-        mean = (size * path.mean(axis=0) + p * self.mean) / (size + p)
-        white = (path - path.mean(axis=0)) @ self.inverse.T
-        measured = white.T @ white / len(path)
-        widths = np.diag(few * np.diag(measured) + (1 - few))
-        return _Gaussian.of(mean, self.root @ (many * measured + (1 - many) * widths) @ self.root.T)
-
-    def widened(self, other: _Gaussian) -> _Gaussian:
-        """Return another Gaussian, in no direction narrower than this one."""
-        relative = self.inverse @ other.root
-        value, vector = np.linalg.eigh(relative @ relative.T)
-        return _Gaussian.of(other.mean, self.root @ (vector * np.maximum(value, 1.0)) @ vector.T @ self.root.T)
-
-
-def _wide(gaussian: _Gaussian, chains: int, generator: np.random.Generator) -> list[np.ndarray]:
-    return [gaussian.mean + WIDE * gaussian.root @ generator.standard_normal(len(gaussian.mean)) for _ in range(chains)]
-
-
-def _walk(
-    density: LogDensity, gaussian: _Gaussian, here: np.ndarray, value: float, steps: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the states and their log densities, and how many steps were taken."""
-    states, values, taken = [], [], 0
-    for _ in range(steps):
-        kind = str(generator.choice(list(STEPS), p=list(STEPS.values())))
-        there, gauge = gaussian.step(kind, here, generator)
-        new = density(there)
-        if not math.isfinite(value) or math.log(generator.random()) < new - value + gauge:
-            here, value, taken = there, new, taken + 1
-        states.append(here)
-        values.append(value)
-    return np.array(states), np.array(values), taken
+    return judged
 
 
 def _split(chains: np.ndarray) -> np.ndarray:

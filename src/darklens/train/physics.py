@@ -41,8 +41,9 @@ def evaluate_physics(predictor: Predictor, test: ImageSet, card: dict[str, Any])
         card: their data card, which says where their truth lies.
 
     Returns:
-        `theta_E` with `error` (mean relative error), `scatter` and, a class, `bias`, each with its interval; empty where the
-        truth is not known.
+        `theta_E` with `error` (mean relative error), `scatter` and, a class, `bias` and `error`, each with its interval; empty
+        where the truth is not known. The truth is that of the smooth lens: what clumps or a vortex add within the ring to the mass
+        that a lens believes counts as error.
     """
     seen = test.seen_as(predictor.preprocess)
     theta_E, pictures = [], []
@@ -92,8 +93,9 @@ def _errors(believed: np.ndarray, true: np.ndarray, test: ImageSet) -> dict[str,
     for k, name in enumerate(test.classes):
         own = test.labels == k
         if own.any():
-            weights = counts[:, own]
-            found[f"bias_{name}"] = number(error[own].mean(), weights @ error[own] / weights.sum(1), int(own.sum()), 0.95)
+            weights, off = counts[:, own] / counts[:, own].sum(1, keepdims=True), error[own]
+            found[f"bias_{name}"] = number(off.mean(), weights @ off, len(off), 0.95)
+            found[f"error_{name}"] = number(np.abs(off).mean(), weights @ np.abs(off), len(off), 0.95)
     return {"theta_E": found}
 
 
