@@ -46,7 +46,7 @@ def test_what_is_not_gaussian_is_sampled_too():
 
     found = sample(half, ("a",), np.array([1.0]), np.array([[1.0]]), samples=6000, seed=3)
     assert (found.flat > 0).all()
-    assert np.quantile(found.flat, [0.16, 0.5, 0.84]) == pytest.approx(-np.log([0.84, 0.5, 0.16]), rel=0.15)
+    assert np.quantile(found.flat, [0.16, 0.5, 0.84]) == pytest.approx(-np.log([0.84, 0.5, 0.16]), rel=0.25)
 
 
 def bent(v):  # a banana: what a Gaussian learnt in a short warm-up describes badly

@@ -73,6 +73,15 @@ def test_a_good_stand_in_makes_steps_nearly_independent():
     assert lag["with"] < lag["without"] - 0.1
 
 
+def test_a_gaussian_that_is_too_wide_is_narrowed_where_the_density_says_so():
+    wide = Gaussian.of(np.zeros(2), np.array([[1.0, 0.3], [0.3, 1.0]]))
+    truth = np.linalg.inv(np.linalg.inv(np.array([[1.0, 0.3], [0.3, 1.0]])) + np.diag([0.0, 24.0]))
+    found = wide.narrowed(lambda v: -0.5 * float(v @ np.linalg.inv(truth) @ v))
+    assert found.root @ found.root.T == pytest.approx(truth, rel=0.01)
+    kept = STANDARD.narrowed(lambda v: -0.05 * float(v @ v) if v[1] < 0.5 else -np.inf)
+    assert kept.root == pytest.approx(np.eye(2))
+
+
 def test_gaussians_grow_and_never_shrink():
     learned = STANDARD.learned(drawn(4000, width=2.0))
     assert np.diag(learned.root @ learned.root.T) == pytest.approx(4.0, rel=0.15)

@@ -22,7 +22,9 @@ from darklens.errors import InputError
 from darklens.infer.steps import Gaussian, LogDensity, StandIn, Walk, walk
 
 ROUNDS = 4
-"""Of the warm-up; each is an eighth of the samples long, and re-estimates the Gaussian from all that came before."""
+"""Of the warm-up; each is an eighth of the samples long or longer, and re-estimates the Gaussian from all that came before."""
+SLOW = 4
+"""Steps of a round of the warm-up for each parameter, at least."""
 HEAT = 2.0
 """Temperature of the warm-up: what lies in the tails has to be seen before it can be known."""
 R_HAT_AT_MOST = 1.03
@@ -131,8 +133,8 @@ def sample(
         names: of the parameters.
         centre: `(p,)` optimum.
         covariance: `(p, p)` guess of the posterior's.
-        samples: in all chains together; half as many evaluations are spent on the warm-up besides, and up to seven times as many
-            until chains converge.
+        samples: in all chains together; half as many evaluations (or more where there are many parameters) are
+            spent on the warm-up besides, and up to seven times as many until chains converge.
         seed: of everything random.
         chains: how many.
         progress: called with evaluations done and in all.
@@ -143,8 +145,8 @@ def sample(
     if samples < LEAST:
         raise InputError(f"{samples} samples are too few to tell whether chains converged: take at least {LEAST}")
     generator = np.random.default_rng(seed)
-    each, warm = -(-samples // chains), max(len(centre), -(-samples // (8 * chains)))
-    total, vectors, values = chains * (1 + ROUNDS * warm + each), [], []
+    each, warm = -(-samples // chains), max(SLOW * len(centre), -(-samples // (8 * chains)))
+    total, vectors, values = 2 * len(centre) + 1 + chains * (1 + ROUNDS * warm + each), [], []
 
     def counted(vector: np.ndarray) -> float:
         vectors.append(vector)
@@ -155,7 +157,7 @@ def sample(
     def walked(steps: int, heat: float = 1.0) -> list[Walk]:
         return [walk(counted, gaussian, stand_in, *last, steps, generator, heat) for last in ends]
 
-    gaussian, stand_in, seen = Gaussian.of(centre, covariance), None, []
+    gaussian, stand_in, seen = Gaussian.of(centre, covariance).narrowed(counted), None, []
     ends = [(start, counted(start)) for start in (gaussian.wide(generator) for _ in range(chains))]
     for _ in range(ROUNDS):
         walks = walked(warm, HEAT)

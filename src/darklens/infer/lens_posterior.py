@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from darklens.errors import InputError
 from darklens.fit.one_lens import LensFit
@@ -16,6 +18,8 @@ from darklens.infer.chains import LEAST, Samples, sample
 STRENGTH = "ln_lambda"
 STRENGTH_SD = 0.5
 """First guess of the posterior's width in ln lambda."""
+OUTERMOST = 2.5
+"""Largest normal score of an optimum: one beyond lies at the end of its range."""
 FAR_OFF = 5.0
 """Standard deviations of chi^2 beyond which a model does not describe the image: it lies in a wrong valley, or lacks something."""
 QUANTILES = {"low": 0.15865, "high": 0.84135, "low95": 0.025, "high95": 0.975}
@@ -49,8 +53,8 @@ def sample_lens(
     """Sample the posterior of a fit's parameters, priors uniform within their bounds, that of ln lambda without bounds.
 
     The grid of the source and which amplitudes take part stay as they are in the fit; the amplitudes are integrated out exactly at
-    every step, so that the density is the evidence. What other grids would say is added at the end: every sample moves by a draw
-    from the Gaussian of the grids' scatter.
+    every step, so that the density is the evidence. Chains move among the parameters' normal scores. What other grids would say is
+    added at the end: every sample moves by a draw from the Gaussian of the grids' scatter.
 
     Args:
         fit: the best fit.
@@ -61,25 +65,63 @@ def sample_lens(
     Raises:
         InputError: too few samples.
     """
-    low, high = fit.model.bounds
-    best, pixelised = fit.found.solution, fit.model.grid is not None
+    best, pixelised, scores = fit.found.solution, fit.model.grid is not None, Scores(*fit.model.bounds)
+    p = len(fit.names)
 
     def log_density(vector: np.ndarray) -> float:
-        eta = vector[: len(low)]
-        if not ((eta > low) & (eta < high)).all() or (pixelised and abs(vector[-1] - math.log(best.strength)) > 12):
+        if pixelised and abs(vector[-1] - math.log(best.strength)) > 12:
             return -math.inf
         try:
             strength = math.exp(vector[-1]) if pixelised else best.strength
-            return fit.model.problem(eta).solve(strength, best.active).evidence
+            evidence = fit.model.problem(scores.values(vector[:p])).solve(strength, best.active).evidence
         except np.linalg.LinAlgError:
             return -math.inf
+        return evidence + scores.log_prior(vector[:p])
 
-    names, centre, covariance = fit.names, fit.found.eta, fit.covariance_on_grid
+    names, best_scores = fit.names, scores.of(fit.found.eta)
+    slope = scores.slopes(best_scores)
+    covariance = np.linalg.inv(slope[:, None] * fit.found.information * slope + np.eye(p))
+    centre = best_scores - covariance @ best_scores  # a Newton step from the largest likelihood to the largest density
     if pixelised:
         names, centre = (*names, STRENGTH), np.append(centre, math.log(best.strength))
-        covariance = np.block([[covariance, np.zeros((len(low), 1))], [np.zeros((1, len(low))), np.array([[STRENGTH_SD**2]])]])
+        covariance = np.block([[covariance, np.zeros((p, 1))], [np.zeros((1, p)), np.array([[STRENGTH_SD**2]])]])
     chains = sample(log_density, names, centre, covariance, samples=samples, seed=seed, progress=progress)
+    own = chains.values[..., :p]
+    values = np.concatenate([scores.values(own), chains.values[..., p:]], axis=-1)
+    chains = replace(chains, values=values, log_density=chains.log_density - scores.log_prior(own))
     return chains.widened(fit.scatter, *fit.model.bounds, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Parameters as normal scores of their prior, which is uniform between bounds.
+
+    Scores have no bounds, and are Gaussian where the pixels say nothing. Chains among the parameters themselves would run against
+    the bounds of those that the pixels leave open, such as the shape of Gaussians whose light is not fitted.
+
+    Args:
+        low: `(p,)` bounds.
+        high: likewise.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Return scores `(p,)`, at most `OUTERMOST` from the middle."""
+        return np.clip(ndtri(np.clip((values - self.low) / (self.high - self.low), 0, 1)), -OUTERMOST, OUTERMOST)
+
+    def values(self, scores: np.ndarray) -> np.ndarray:
+        """Return parameters `(..., p)`."""
+        return self.low + (self.high - self.low) * ndtr(scores)
+
+    def slopes(self, scores: np.ndarray) -> np.ndarray:
+        """Return how parameters change with their scores, `(p,)`."""
+        return (self.high - self.low) * np.exp(-0.5 * scores**2) / math.sqrt(2 * math.pi)
+
+    def log_prior(self, scores: np.ndarray) -> Any:
+        """Return the logarithm of the prior's density `(...)`, up to a constant."""
+        return -0.5 * (scores**2).sum(-1)
 
 
 def posterior(

@@ -48,10 +48,13 @@ MOST = 1500
 """Evaluations that a stand-in goes through: its price grows with them."""
 DEPTH = 10.0
 """And no farther below the best one, in ln density beyond what is typical of a Gaussian: far slopes say nothing of the top."""
-REACHES = 3.0, 5.0, 8.0, 12.0
-"""Correlation lengths of the Gaussian process that are tried, in standard deviations."""
-ROUGHNESS = 0.003, 0.01, 0.03, 0.1
+REACHES = 1.0, 1.7, 2.7, 4.0, 8.0
+"""Correlation lengths of the Gaussian process that are tried, in standard deviations times the root of the number of parameters,
+which is how far apart draws are."""
+ROUGHNESS = 1e-4, 1e-3, 1e-2, 1e-1
 """Its noise, in units of its amplitude, likewise: an evidence has small steps."""
+TRIED = 500
+"""Evaluations by which both are chosen."""
 SURPRISED = 1000
 """Samples at most that are asked for how well the stand-in knew them."""
 
@@ -75,6 +78,21 @@ class Gaussian:
         value, vector = np.linalg.eigh(0.5 * (covariance + covariance.T) / np.outer(scale, scale))
         root = scale[:, None] * np.linalg.cholesky((vector * np.clip(value, 1e-8, None)) @ vector.T)
         return cls(mean, root, np.linalg.inv(root))
+
+    def narrowed(self, density: LogDensity) -> Gaussian:
+        """Return the Gaussian with less width along parameters where the density falls faster than it says.
+
+        Each parameter moves by one standard deviation to both sides, the others held: two evaluations a parameter.
+        """
+        stiffness = self.inverse.T @ self.inverse
+        top = density(self.mean)
+        for k, own in enumerate(np.diag(stiffness).copy()):
+            move = np.zeros(len(self.mean))
+            move[k] = own**-0.5
+            fall = 2 * top - density(self.mean + move) - density(self.mean - move)
+            if math.isfinite(fall):
+                stiffness[k, k] += max(fall - 1, 0.0) * own
+        return Gaussian.of(self.mean, np.linalg.inv(stiffness))
 
     def wide(self, generator: np.random.Generator) -> np.ndarray:
         """Return a starting point."""
@@ -151,21 +169,12 @@ class StandIn:
         places = (vectors - gaussian.mean) @ gaussian.inverse.T
         beyond = values + 0.5 * (places**2).sum(1)
         middle = float(np.median(beyond))
-        square = cdist(places, places, "sqeuclidean")
-        best, found = -math.inf, None
-        for reach in REACHES:
-            kernel = np.exp(-0.5 * square / reach**2)
-            for rough in ROUGHNESS:
-                try:
-                    factor = cho_factor(kernel + rough**2 * np.eye(len(kernel)), lower=True, check_finite=False)
-                except LinAlgError:
-                    continue
-                weights = cho_solve(factor, beyond - middle, check_finite=False)
-                amplitude = max(float((beyond - middle) @ weights) / len(kernel), 1e-300)
-                likelihood = -0.5 * len(kernel) * math.log(amplitude) - np.log(np.diag(factor[0])).sum()
-                if likelihood > best:
-                    best, found = likelihood, cls(gaussian, places, weights, reach, middle)
-        return found
+        square = cdist(places, places, "sqeuclidean") / places.shape[1]
+        few = slice(None, None, -(-len(places) // TRIED))
+        tried = [(reach, rough) for reach in REACHES for rough in ROUGHNESS]
+        reach, rough = max(tried, key=lambda pair: _solved(square[few, few], beyond[few] - middle, *pair)[0])
+        weights = _solved(square, beyond - middle, reach, rough)[1]
+        return cls(gaussian, places, weights, reach * math.sqrt(places.shape[1]), middle)
 
     def log_density(self, vector: np.ndarray) -> float:
         """Return the logarithm of the stand-in's density."""
@@ -177,6 +186,26 @@ class StandIn:
         """Return the scatter of ln density about the stand-in, of at most a thousand evaluations `(n, p)` and `(n,)`."""
         few = slice(None, None, -(-len(values) // SURPRISED))
         return float(np.std([v - self.log_density(x) for x, v in zip(vectors[few], values[few], strict=True)]))
+
+
+def _solved(square: np.ndarray, values: np.ndarray, reach: float, rough: float) -> tuple[float, np.ndarray]:
+    """Return ln likelihood of values `(n,)` under a Gaussian process of the amplitude that suits them best, and its weights `(n,)`.
+
+    Args:
+        square: `(n, n)` squared distances.
+        values: less their middle.
+        reach: correlation length.
+        rough: noise in units of the amplitude.
+    """
+    kernel = np.exp(-0.5 * square / reach**2)
+    kernel[np.diag_indices_from(kernel)] += rough**2
+    try:
+        factor = cho_factor(kernel, lower=True, check_finite=False)
+    except LinAlgError:
+        return -math.inf, np.zeros(len(values))
+    weights = cho_solve(factor, values, check_finite=False)
+    variance = max(float(values @ weights) / len(values), 1e-300)
+    return -0.5 * len(values) * math.log(variance) - float(np.log(np.diag(factor[0])).sum()), weights
 
 
 @dataclass(frozen=True, eq=False)
