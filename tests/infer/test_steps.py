@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darklens.infer.steps import Gaussian, StandIn, walk
+from darklens.infer.steps import BEARABLE, Gaussian, StandIn, walk
 
 STANDARD = Gaussian.of(np.zeros(2), np.eye(2))
 
@@ -75,9 +75,11 @@ def test_a_good_stand_in_makes_steps_nearly_independent():
 
 def test_a_gaussian_that_is_too_wide_is_narrowed_where_the_density_says_so():
     wide = Gaussian.of(np.zeros(2), np.array([[1.0, 0.3], [0.3, 1.0]]))
-    truth = np.linalg.inv(np.linalg.inv(np.array([[1.0, 0.3], [0.3, 1.0]])) + np.diag([0.0, 24.0]))
-    found = wide.narrowed(lambda v: -0.5 * float(v @ np.linalg.inv(truth) @ v))
-    assert found.root @ found.root.T == pytest.approx(truth, rel=0.01)
+    stiff = np.linalg.inv(np.array([[1.0, 0.3], [0.3, 1.0]]))
+    falls = stiff + np.diag([0.0, 99.0 * stiff[1, 1]])  # a hundred times as fast along the second
+    found = wide.narrowed(lambda v: -0.5 * float(v @ falls @ v))
+    expected = np.linalg.inv(stiff + np.diag([0.0, (100 / BEARABLE - 1) * stiff[1, 1]]))
+    assert found.root @ found.root.T == pytest.approx(expected, rel=0.01)
     kept = STANDARD.narrowed(lambda v: -0.05 * float(v @ v) if v[1] < 0.5 else -np.inf)
     assert kept.root == pytest.approx(np.eye(2))
 

@@ -6,7 +6,9 @@ what was evaluated before (`darklens.infer.steps`). Both are re-estimated in a w
 every state after it is an exact posterior sample in the limit. Chains start wide and are judged by rank-normalised split R-hat and
 the effective sample size (Vehtari et al. 2021, Bayesian Analysis 16, 667). Chains that do not pass, or whose states surprise the
 stand-in, are thrown away and go on for twice as long, with a stand-in that knows more, about a Gaussian that they may have widened:
-never a narrower one, which would lose what only some of them have seen.
+never a narrower one, which would lose what only some of them have seen. Of a strongly bent ridge, chains that pass are still too
+narrow: by 18%, and by 6% in the number that bends it, where a parabola bends the second of two numbers by 1.7 of the scatter across
+it (1,000 samples, 30 runs).
 """
 
 from __future__ import annotations
