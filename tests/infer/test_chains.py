@@ -82,7 +82,7 @@ def test_a_bent_ridge_is_sampled_to_its_ends():
 
 def test_two_modes_that_are_never_joined_are_not_converged():
     def density(v):
-        return float(np.logaddexp(-0.5 * ((v[0] - 20) / 0.3) ** 2, -0.5 * ((v[0] + 20) / 0.3) ** 2))
+        return float(np.logaddexp(-0.5 * ((v[0] - 20) / 0.03) ** 2, -0.5 * ((v[0] + 20) / 0.03) ** 2))
 
     found = sample(density, ("a",), np.zeros(1), np.array([[400.0]]), samples=400, seed=0)
     assert not found.converged

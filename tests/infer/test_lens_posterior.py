@@ -1,34 +1,58 @@
-"""Parameters as normal scores of what their priors allow."""
+"""The posterior density of one lens, and its slopes."""
 
 import numpy as np
 import pytest
+import torch
 
-from darklens.infer.chains import sample
-from darklens.infer.lens_posterior import OUTERMOST, Scores
-
-SCORES = Scores(np.array([0.5, -0.6, -0.6]), np.array([2.0, 0.6, 0.6]))
-
-
-def test_scores_and_values_are_each_other():
-    values = np.array([1.2, -0.3, 0.55])
-    assert SCORES.values(SCORES.of(values)) == pytest.approx(values)
-    assert SCORES.of(np.array([0.5, 0.6, 0.7])) == pytest.approx([-OUTERMOST, OUTERMOST, OUTERMOST])
+from darklens.fit.one_lens import Choices, fit_lens
+from darklens.infer.lens_posterior import Density
+from darklens.infer.scores import Scores
+from darklens.lensing import SIE, SersicEllipse, Shear
+from darklens.simulate import GaussianPSF, Instrument, Scene, render
 
 
-def test_slopes_are_those_of_the_values():
-    at, step = np.array([0.3, -1.2, 2.0]), 1e-6
-    assert SCORES.slopes(at) == pytest.approx((SCORES.values(at + step) - SCORES.values(at - step)) / (2 * step), rel=1e-6)
+@pytest.fixture(scope="module")
+def fit():
+    """Return a fit of a small noisy ring on pixels."""
+    numbers = [
+        [torch.tensor([v]) for v in row] for row in ((1.1, 0.1, -0.05, 0.0, 0.0), (0.03, -0.02), (8, 0.25, 1, 0.1, 0.1, 0.1, 0))
+    ]
+    scene = Scene((SIE(*numbers[0]), Shear(*numbers[1])), (), (SersicEllipse(*numbers[2]),), ("",), {}, 0, (0,))
+    image = render(scene, Instrument("", 0.1, GaussianPSF(0.2)), (32, 32), supersampling=2)[0].double().numpy()
+    noisy = image + 0.02 * np.random.default_rng(0).standard_normal(image.shape)
+    y, x = np.mgrid[-3:4, -3:4]
+    psf = np.exp(-0.5 * (x**2 + y**2) / (2 / 2.3548) ** 2)
+    choices = Choices(model="epl+shear+multipoles", light="none", theta_E=1.1, starts=1, nodes=12)
+    return fit_lens(noisy, np.full_like(noisy, 0.02), psf / psf.sum(), pixel_scale=0.1, choices=choices)
 
 
-def test_what_the_data_leave_open_has_the_prior_as_its_posterior():
-    def density(scores):  # the first is measured, of the second it is known that it is positive, of the third nothing
-        x = SCORES.values(scores)
-        return -0.5 * ((x[0] - 1.1) / 0.01) ** 2 + SCORES.log_prior(scores) if x[1] > 0 else -np.inf
+def place(fit, scores):
+    return np.append(scores.of(fit.found.eta), np.log(fit.found.solution.strength))
 
-    start = SCORES.of(np.array([1.1, 0.3, 0.6]))
-    found = sample(density, ("a", "b", "c"), start, np.diag([0.02**2, 1.0, 1.0]), samples=3000, seed=1)
-    assert found.converged
-    x = SCORES.values(found.flat)
-    assert (x[:, 0].mean(), x[:, 0].std()) == (pytest.approx(1.1, abs=0.002), pytest.approx(0.01, rel=0.1))
-    assert np.quantile(x[:, 1], [0.1, 0.5, 0.9]) == pytest.approx([0.06, 0.3, 0.54], abs=0.04)
-    assert np.quantile(x[:, 2], [0.1, 0.5, 0.9]) == pytest.approx([-0.48, 0.0, 0.48], abs=0.08)
+
+def test_slopes_of_the_density_are_its_differences(fit):
+    scores = Scores.uniform(*fit.model.bounds)
+    density, step = Density(fit, scores), 1e-4
+    at = place(fit, scores) + 0.02
+    numeric = [(density(at + move) - density(at - move)) / (2 * step) for move in step * np.eye(len(at))]
+    value, slopes = density.slope(at)
+    assert value == pytest.approx(density(at))
+    assert slopes == pytest.approx(numeric, rel=1e-3, abs=1e-2)
+
+
+def test_the_density_ends_far_from_the_best_regularisation(fit):
+    scores = Scores.uniform(*fit.model.bounds)
+    at = place(fit, scores)
+    at[-1] += 13
+    assert Density(fit, scores)(at) == -np.inf
+    assert np.isnan(Density(fit, scores).slope(at)[1]).all()
+
+
+def test_other_scores_only_change_the_prior(fit):
+    uniform = Scores.uniform(*fit.model.bounds)
+    at = place(fit, uniform)
+    p = len(fit.names)
+    followed = uniform.following(at[:p], np.full(p, 0.05))
+    moved = np.append(followed.of(uniform.values(at[:p])), at[-1])
+    evidence = [Density(fit, s)(v) - s.log_prior(v[:p]) for s, v in ((uniform, at), (followed, moved))]
+    assert evidence[0] == pytest.approx(evidence[1], abs=1e-4)

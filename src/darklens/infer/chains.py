@@ -1,14 +1,15 @@
 """Posterior samples of a density that is dear to evaluate and nearly Gaussian, and whether to trust them.
 
 A linear inversion a step costs too much for the thousands of gradients that NUTS spends. What is cheap here is a good guess, the
-Gauss-Newton matrix of the fit, and memory: chains move about a Gaussian, and by way of a stand-in for the density that goes through
-what was evaluated before (`darklens.infer.steps`). Both are re-estimated in a warm-up whose states are thrown away, then frozen:
-every state after it is an exact posterior sample in the limit. Chains start wide and are judged by rank-normalised split R-hat and
-the effective sample size (Vehtari et al. 2021, Bayesian Analysis 16, 667). Chains that do not pass, or whose states surprise the
-stand-in, are thrown away and go on for twice as long, with a stand-in that knows more, about a Gaussian that they may have widened:
-never a narrower one, which would lose what only some of them have seen. Of a strongly bent ridge, chains that pass are still too
-narrow: by 18%, and by 6% in the number that bends it, where a parabola bends the second of two numbers by 1.7 of the scatter across
-it (1,000 samples, 30 runs).
+Gauss-Newton matrix of the fit, and memory: chains move about a Gaussian, which slopes of the density settle beforehand where they
+are to be had (`darklens.infer.gaussian`), and by way of a stand-in for the density that goes through what was evaluated before
+(`darklens.infer.steps`). Both are re-estimated in a warm-up whose states are thrown away, then frozen: every state after it is an
+exact posterior sample in the limit. Chains start hot and are judged by rank-normalised split R-hat and the effective sample size
+(Vehtari et al. 2021, Bayesian Analysis 16, 667). Chains that do not pass, or whose states surprise the stand-in, are thrown away
+and go on for twice as long, with a stand-in that knows more, about a Gaussian that they may have widened: never a narrower one,
+which would lose what only some of them have seen. Of a strongly bent ridge, chains that pass are still too narrow: by 18%, and by
+6% in the number that bends it, where a parabola bends the second of two numbers by 1.7 of the scatter across it (1,000 samples, 30
+runs).
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ import numpy as np
 from scipy import stats
 
 from darklens.errors import InputError
-from darklens.infer.steps import Gaussian, LogDensity, StandIn, Walk, walk
+from darklens.infer.gaussian import Gaussian, LogDensity, Slope
+from darklens.infer.steps import StandIn, Walk, walk
 
 ROUNDS = 4
 """Of the warm-up; each is an eighth of the samples long or longer, and re-estimates the Gaussian from all that came before."""
 SLOW = 4
 """Steps of a round of the warm-up for each parameter, at least."""
-HEAT = 2.0
-"""Temperature of the warm-up: what lies in the tails has to be seen before it can be known."""
 R_HAT_AT_MOST = 1.03
 ESS_AT_LEAST = 100.0
 """What a converged set of chains has in every parameter."""
 SURPRISE_AT_MOST = 0.5
-"""Scatter of ln density about the stand-in above which chains go on although they pass: they are still finding out where it is."""
+"""Scatter of ln density about the stand-in, in units of that of a Gaussian's about its mean, the root of half the number of
+parameters, above which chains go on although they pass: they are still finding out where the density is."""
 CHAINS = 4
 LENGTHS = 1, 2, 4
 """In units of the samples that were asked for, of which every second or fourth is kept."""
@@ -126,6 +127,7 @@ def sample(
     samples: int,
     seed: int = 0,
     chains: int = CHAINS,
+    slope: Slope | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Samples:
     """Sample a density about an optimum.
@@ -139,6 +141,7 @@ def sample(
             spent on the warm-up besides, and up to seven times as many until chains converge.
         seed: of everything random.
         chains: how many.
+        slope: ln density with its derivatives, which need not be exact: it settles the Gaussian before the warm-up.
         progress: called with evaluations done and in all.
 
     Raises:
@@ -148,38 +151,77 @@ def sample(
         raise InputError(f"{samples} samples are too few to tell whether chains converged: take at least {LEAST}")
     generator = np.random.default_rng(seed)
     each, warm = -(-samples // chains), max(SLOW * len(centre), -(-samples // (8 * chains)))
-    total, vectors, values = 2 * len(centre) + 1 + chains * (1 + ROUNDS * warm + each), [], []
-
-    def counted(vector: np.ndarray) -> float:
-        vectors.append(vector)
-        values.append(log_density(vector))
-        progress(len(values), total)
-        return values[-1]
+    known = _Evaluations(log_density, slope, progress, chains * (1 + ROUNDS * warm + each))
 
     def walked(steps: int, heat: float = 1.0) -> list[Walk]:
-        return [walk(counted, gaussian, stand_in, *last, steps, generator, heat) for last in ends]
+        return [walk(known.value, gaussian, stand_in, *last, steps, generator, heat) for last in ends]
 
-    gaussian, stand_in, seen = Gaussian.of(centre, covariance).narrowed(counted), None, []
-    ends = [(start, counted(start)) for start in (gaussian.wide(generator) for _ in range(chains))]
+    gaussian, stand_in, seen = known.first(Gaussian.of(centre, covariance), generator), None, []
+    heat = gaussian.heat  # what lies in the tails has to be seen before it can be known
+    ends = [(start, known.value(start)) for start in (gaussian.drawn(generator, heat) for _ in range(chains))]
     for _ in range(ROUNDS):
-        walks = walked(warm, HEAT)
+        walks = walked(warm, heat)
         ends = [found.end for found in walks]
         seen += [found.states for found in walks]
-        gaussian = gaussian.widened(gaussian.learned(np.concatenate(seen[len(seen) // 3 :]), HEAT))
-        stand_in = StandIn.through(gaussian, np.array(vectors), np.array(values))
+        gaussian = gaussian.widened(gaussian.learned(np.concatenate(seen[len(seen) // 3 :]), heat))
+        stand_in = known.stand_in(gaussian)
     for length in LENGTHS:
         walks = walked(length * each)
         paths, densities = np.array([found.states for found in walks]), np.array([found.values for found in walks])
-        share = sum(found.taken for found in walks) / (chains * length * each)
-        judged = Samples(names, paths[:, length - 1 :: length], densities[:, length - 1 :: length], share, len(values))
+        share, done = sum(found.taken for found in walks) / (chains * length * each), len(known.values)
+        judged = Samples(names, paths[:, length - 1 :: length], densities[:, length - 1 :: length], share, done)
         surprise = stand_in.surprise(paths.reshape(-1, len(centre)), densities.ravel()) if stand_in else 0.0
-        if (judged.converged and surprise <= SURPRISE_AT_MOST) or length == LENGTHS[-1]:
+        known_enough = surprise <= SURPRISE_AT_MOST * math.sqrt(len(centre) / 2)
+        if (judged.converged and known_enough) or length == LENGTHS[-1]:
             break
         ends = [found.end for found in walks]
         gaussian = gaussian.widened(gaussian.learned(paths.reshape(-1, len(centre))))
-        stand_in = StandIn.through(gaussian, np.array(vectors), np.array(values))
-        total += 2 * length * chains * each
+        stand_in = known.stand_in(gaussian)
+        known.total += 2 * length * chains * each
     return judged
+
+
+class _Evaluations:
+    """All that was ever evaluated, and how many evaluations there will be.
+
+    Args:
+        log_density: of a vector.
+        slope: the same with its derivatives, or None.
+        progress: called with evaluations done and in all.
+        total: in all, but for what `first` takes.
+    """
+
+    def __init__(self, log_density: LogDensity, slope: Slope | None, progress: Callable[[int, int], None], total: int):
+        self._log_density, self._slope, self._progress, self.total = log_density, slope, progress, total
+        self.vectors: list[np.ndarray] = []
+        self.values: list[float] = []
+
+    def first(self, guess: Gaussian, generator: np.random.Generator) -> Gaussian:
+        """Return the Gaussian to begin with: that of the slopes, or without them a guess that the density does not refute."""
+        if self._slope is not None:
+            return guess.matched(self._with_slope, generator)
+        self.total += 2 * len(guess.mean) + 1
+        return guess.narrowed(self.value)
+
+    def value(self, vector: np.ndarray) -> float:
+        """Return ln density."""
+        return self._noted(vector, self._log_density(vector))
+
+    def stand_in(self, gaussian: Gaussian) -> StandIn | None:
+        """Return a stand-in that goes through all of them."""
+        return StandIn.through(gaussian, np.array(self.vectors), np.array(self.values))
+
+    def _with_slope(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        assert self._slope is not None
+        value, slopes = self._slope(vector)
+        self.total += 1
+        return self._noted(vector, value), slopes
+
+    def _noted(self, vector: np.ndarray, value: float) -> float:
+        self.vectors.append(vector)
+        self.values.append(value)
+        self._progress(len(self.values), self.total)
+        return value
 
 
 def _split(chains: np.ndarray) -> np.ndarray:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import stats
-from scipy.special import ndtr, ndtri
 
 from darklens.errors import InputError
 from darklens.fit.one_lens import LensFit
+from darklens.fit.one_lens.inversion import Solution
+from darklens.fit.one_lens.search import slope_of
 from darklens.infer.chains import LEAST, Samples, sample
+from darklens.infer.gaussian import Gaussian
+from darklens.infer.scores import Scores
 
 STRENGTH = "ln_lambda"
 STRENGTH_SD = 0.5
 """First guess of the posterior's width in ln lambda."""
-OUTERMOST = 2.5
-"""Largest normal score of an optimum: one beyond lies at the end of its range."""
+FARTHEST = 12.0
+"""From the best ln lambda."""
 FAR_OFF = 5.0
 """Standard deviations of chi^2 beyond which a model does not describe the image: it lies in a wrong valley, or lacks something."""
 QUANTILES = {"low": 0.15865, "high": 0.84135, "low95": 0.025, "high95": 0.975}
@@ -65,63 +67,85 @@ def sample_lens(
     Raises:
         InputError: too few samples.
     """
-    best, pixelised, scores = fit.found.solution, fit.model.grid is not None, Scores(*fit.model.bounds)
-    p = len(fit.names)
-
-    def log_density(vector: np.ndarray) -> float:
-        if pixelised and abs(vector[-1] - math.log(best.strength)) > 12:
-            return -math.inf
-        try:
-            strength = math.exp(vector[-1]) if pixelised else best.strength
-            evidence = fit.model.problem(scores.values(vector[:p])).solve(strength, best.active).evidence
-        except np.linalg.LinAlgError:
-            return -math.inf
-        return evidence + scores.log_prior(vector[:p])
-
-    names, best_scores = fit.names, scores.of(fit.found.eta)
-    slope = scores.slopes(best_scores)
-    covariance = np.linalg.inv(slope[:, None] * fit.found.information * slope + np.eye(p))
-    centre = best_scores - covariance @ best_scores  # a Newton step from the largest likelihood to the largest density
-    if pixelised:
-        names, centre = (*names, STRENGTH), np.append(centre, math.log(best.strength))
-        covariance = np.block([[covariance, np.zeros((p, 1))], [np.zeros((1, p)), np.array([[STRENGTH_SD**2]])]])
-    chains = sample(log_density, names, centre, covariance, samples=samples, seed=seed, progress=progress)
+    uniform, p = Scores.uniform(*fit.model.bounds), len(fit.names)
+    density, start = Density(fit, uniform), _start(fit, uniform)
+    names, slope = fit.names, None
+    if density.pixelised:
+        names = (*names, STRENGTH)
+        matched = start.narrowed(density).matched(density.slope, np.random.default_rng([seed, p]))
+        scores = uniform.following(matched.mean[:p], np.sqrt(np.diag(matched.covariance))[:p])
+        density, start = Density(fit, scores), _moved(matched, uniform, scores)
+        slope = density.slope
+    scores = density.scores
+    chains = sample(density, names, start.mean, start.covariance, samples=samples, seed=seed, slope=slope, progress=progress)
     own = chains.values[..., :p]
     values = np.concatenate([scores.values(own), chains.values[..., p:]], axis=-1)
     chains = replace(chains, values=values, log_density=chains.log_density - scores.log_prior(own))
     return chains.widened(fit.scatter, *fit.model.bounds, seed)
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Parameters as normal scores of their prior, which is uniform between bounds.
+def _start(fit: LensFit, scores: Scores) -> Gaussian:
+    """Return what the fit knows of the posterior."""
+    best, p = scores.of(fit.found.eta), len(fit.names)
+    slope = scores.slopes(best)
+    covariance = np.linalg.inv(slope[:, None] * fit.found.information * slope + np.eye(p))
+    centre = best - covariance @ best  # a Newton step from the largest likelihood to the largest density
+    if fit.model.grid is not None:
+        centre = np.append(centre, math.log(fit.found.solution.strength))
+        covariance = np.block([[covariance, np.zeros((p, 1))], [np.zeros((1, p)), np.array([[STRENGTH_SD**2]])]])
+    return Gaussian.of(centre, covariance)
 
-    Scores have no bounds, and are Gaussian where the pixels say nothing. Chains among the parameters themselves would run against
-    the bounds of those that the pixels leave open, such as the shape of Gaussians whose light is not fitted.
+
+def _moved(gaussian: Gaussian, before: Scores, after: Scores) -> Gaussian:
+    """Return a Gaussian among other scores, as far as they are straight."""
+    p = len(before.low)
+    values = before.values(gaussian.mean[:p])
+    mean, factor = gaussian.mean.copy(), np.ones(len(gaussian.mean))
+    mean[:p] = after.of(values)
+    factor[:p] = before.slopes(gaussian.mean[:p]) / after.slopes(mean[:p])
+    return Gaussian.of(mean, factor[:, None] * gaussian.covariance * factor)
+
+
+class Density:
+    """ln posterior density `(p,)` or `(p + 1,)` of a fit's parameters as normal scores, and of ln lambda of a source on pixels.
 
     Args:
-        low: `(p,)` bounds.
-        high: likewise.
+        fit: the best fit, whose grid and active amplitudes stay.
+        scores: from values to coordinates.
     """
 
-    low: np.ndarray
-    high: np.ndarray
+    def __init__(self, fit: LensFit, scores: Scores):
+        self.model, self.best, self.scores = fit.model, fit.found.solution, scores
+        self.pixelised = fit.model.grid is not None
 
-    def of(self, values: np.ndarray) -> np.ndarray:
-        """Return scores `(p,)`, at most `OUTERMOST` from the middle."""
-        return np.clip(ndtri(np.clip((values - self.low) / (self.high - self.low), 0, 1)), -OUTERMOST, OUTERMOST)
+    def __call__(self, vector: np.ndarray) -> float:
+        """Return ln density; minus infinity where the linear problem has no solution."""
+        solution = self._solved(vector)
+        return -math.inf if solution is None else solution.evidence + self._log_prior(vector)
 
-    def values(self, scores: np.ndarray) -> np.ndarray:
-        """Return parameters `(..., p)`."""
-        return self.low + (self.high - self.low) * ndtr(scores)
+    def slope(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return ln density of a source on pixels, and its derivatives, but for what the shape of light has to do with ln|A|."""
+        p, solution = len(self.scores.low), self._solved(vector)
+        if solution is None:
+            return -math.inf, np.full(len(vector), np.nan)
+        eta = self.scores.values(vector[:p])
+        uphill = -slope_of(self.model, eta, solution, True)[0] * self.scores.slopes(vector[:p]) + self.scores.log_prior_slopes(
+            vector[:p]
+        )
+        return solution.evidence + self._log_prior(vector), np.append(uphill, solution.slope_of_strength())
 
-    def slopes(self, scores: np.ndarray) -> np.ndarray:
-        """Return how parameters change with their scores, `(p,)`."""
-        return (self.high - self.low) * np.exp(-0.5 * scores**2) / math.sqrt(2 * math.pi)
+    def _solved(self, vector: np.ndarray) -> Solution | None:
+        p = len(self.scores.low)
+        if self.pixelised and abs(vector[-1] - math.log(self.best.strength)) > FARTHEST:
+            return None
+        strength = math.exp(vector[-1]) if self.pixelised else self.best.strength
+        try:
+            return self.model.problem(self.scores.values(vector[:p])).solve(strength, self.best.active)
+        except np.linalg.LinAlgError:
+            return None
 
-    def log_prior(self, scores: np.ndarray) -> Any:
-        """Return the logarithm of the prior's density `(...)`, up to a constant."""
-        return -0.5 * (scores**2).sum(-1)
+    def _log_prior(self, vector: np.ndarray) -> float:
+        return self.scores.log_prior(vector[: len(self.scores.low)])
 
 
 def posterior(

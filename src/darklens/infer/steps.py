@@ -19,12 +19,13 @@ The process is written out here because scikit-learn's takes twice as long for o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.spatial.distance import cdist
+
+from darklens.infer.gaussian import Gaussian, LogDensity
 
 LEAPS = {"leap": 0.4, "glide": 0.3, "walk": 0.3}
 """Kinds of steps about a Gaussian, with how often each is tried."""
@@ -33,20 +34,13 @@ ERRANDS = {"errand": 0.5, "leap": 0.15, "glide": 0.1, "walk": 0.25}
 ERRAND = 30
 """Steps through the stand-in."""
 TAILS = 5.0
-"""Degrees of freedom of the t distribution of which leaps are drawn."""
+"""Degrees of freedom of the t distribution of which leaps are drawn, at least; else as many as parameters, or hardly a leap of many
+parameters would have the length of a draw."""
 GLIDE = 0.5
 """Length b of a Crank-Nicolson step."""
 WALK, PACES = 2.38, (1.0, 0.3)
 """Scale of a random walk, in standard deviations over the root of the number of parameters (Roberts & Rosenthal 2001, Stat. Sci.
 16, 351), and factors of it."""
-CORRELATED = 3.0
-"""States of a warm-up that count as one independent draw."""
-CAUTION = 5.0
-"""Draws for each number that is learned before it is trusted by half: many small errors together spoil long steps."""
-WIDE = 1.5
-"""Of the starting points, in standard deviations."""
-BEARABLE = 4.0
-"""How much faster than a Gaussian a density may fall beside its top: it does so where a ridge bends, whose ends lie far out."""
 MOST = 1500
 """Evaluations that a stand-in goes through: its price grows with them."""
 DEPTH = 10.0
@@ -60,81 +54,6 @@ TRIED = 500
 """Evaluations by which both are chosen."""
 SURPRISED = 1000
 """Samples at most that are asked for how well the stand-in knew them."""
-
-LogDensity = Callable[[np.ndarray], float]
-
-
-@dataclass(frozen=True, eq=False)
-class Gaussian:
-    """The reference of the steps: mean, Cholesky factor of the covariance, its inverse."""
-
-    mean: np.ndarray
-    root: np.ndarray
-    inverse: np.ndarray
-
-    @classmethod
-    def of(cls, mean: np.ndarray, covariance: np.ndarray) -> Gaussian:
-        """Return a Gaussian whose covariance has no direction without a width."""
-        scale = np.sqrt(np.diag(covariance))
-        scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1e-6)
-        # a direction without information would be an infinite step
-        value, vector = np.linalg.eigh(0.5 * (covariance + covariance.T) / np.outer(scale, scale))
-        root = scale[:, None] * np.linalg.cholesky((vector * np.clip(value, 1e-8, None)) @ vector.T)
-        return cls(mean, root, np.linalg.inv(root))
-
-    def narrowed(self, density: LogDensity) -> Gaussian:
-        """Return the Gaussian with less width along parameters where the density falls much faster than it says.
-
-        Each parameter moves by one standard deviation to both sides, the others held: two evaluations a parameter.
-        """
-        stiffness = self.inverse.T @ self.inverse
-        top = density(self.mean)
-        for k, own in enumerate(np.diag(stiffness).copy()):
-            move = np.zeros(len(self.mean))
-            move[k] = own**-0.5
-            fall = 2 * top - density(self.mean + move) - density(self.mean - move)
-            if math.isfinite(fall):
-                stiffness[k, k] += max(fall / BEARABLE - 1, 0.0) * own
-        return Gaussian.of(self.mean, np.linalg.inv(stiffness))
-
-    def wide(self, generator: np.random.Generator) -> np.ndarray:
-        """Return a starting point."""
-        return self.mean + WIDE * self.root @ generator.standard_normal(len(self.mean))
-
-    def step(self, kind: str, here: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, float]:
-        """Return where a step leads, and ln of the odds of its way back against its way there."""
-        p, normal = len(here), self.root @ generator.standard_normal(len(here))
-        if kind == "leap":
-            there = self.mean + normal * math.sqrt(TAILS / generator.chisquare(TAILS))
-            far, near = (0.5 * (TAILS + p) * math.log1p(self.square(place) / TAILS) for place in (there, here))
-            return there, far - near
-        if kind == "glide":
-            there = self.mean + math.sqrt(1 - GLIDE**2) * (here - self.mean) + GLIDE * normal
-            return there, 0.5 * (self.square(there) - self.square(here))
-        return here + WALK * generator.choice(PACES) / math.sqrt(p) * normal, 0.0
-
-    def square(self, vector: np.ndarray) -> float:
-        """Return the squared distance from the mean in standard deviations."""
-        return float(((self.inverse @ (vector - self.mean)) ** 2).sum())
-
-    def learned(self, path: np.ndarray, heat: float = 1.0) -> Gaussian:
-        """Return the Gaussian of the states of a warm-up, as far as they determine it: shrunk to what was there before.
-
-        n independent states know a mean, or widths along given directions, of p numbers; a whole covariance has p (p + 1) / 2.
-        """
-        size, p = len(np.unique(path, axis=0)) / CORRELATED, len(self.mean)
-        few, many = size / (size + CAUTION * p), size / (size + CAUTION * p * p)
-        mean = (size * path.mean(axis=0) + p * self.mean) / (size + p)
-        white = (path - path.mean(axis=0)) @ self.inverse.T
-        measured = white.T @ white / len(path) / heat
-        widths = np.diag(few * np.diag(measured) + (1 - few))
-        return Gaussian.of(mean, self.root @ (many * measured + (1 - many) * widths) @ self.root.T)
-
-    def widened(self, other: Gaussian) -> Gaussian:
-        """Return another Gaussian, in no direction narrower than this one."""
-        relative = self.inverse @ other.root
-        value, vector = np.linalg.eigh(relative @ relative.T)
-        return Gaussian.of(other.mean, self.root @ (vector * np.maximum(value, 1.0)) @ vector.T @ self.root.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +182,7 @@ def walk(
             errand = walk(stand_in.log_density, gaussian, None, here, start, ERRAND, generator, heat)
             there, gauge = errand.states[-1], start - float(errand.values[-1])
         else:
-            there, gauge = gaussian.step(names[kind], here, generator)
+            there, gauge = _step(gaussian, names[kind], here, generator)
             gauge *= heat
         new = density(there)
         if not math.isfinite(value) or math.log(generator.random()) < (new - value + gauge) / heat:
@@ -271,3 +190,17 @@ def walk(
         states.append(here)
         values.append(value)
     return Walk(np.array(states), np.array(values), taken)
+
+
+def _step(gaussian: Gaussian, kind: str, here: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Return where a step leads, and ln of the odds of its way back against its way there."""
+    p, normal = len(here), gaussian.root @ generator.standard_normal(len(here))
+    if kind == "leap":
+        tails = max(TAILS, p)
+        there = gaussian.mean + normal * math.sqrt(tails / generator.chisquare(tails))
+        far, near = (0.5 * (tails + p) * math.log1p(gaussian.square(place) / tails) for place in (there, here))
+        return there, far - near
+    if kind == "glide":
+        there = gaussian.mean + math.sqrt(1 - GLIDE**2) * (here - gaussian.mean) + GLIDE * normal
+        return there, 0.5 * (gaussian.square(there) - gaussian.square(here))
+    return here + WALK * generator.choice(PACES) / math.sqrt(p) * normal, 0.0

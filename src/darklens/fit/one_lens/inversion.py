@@ -170,6 +170,14 @@ class Solution:
         inner = np.ix_(self.keep, self.keep)
         return float(np.trace(cho_solve((self.root, True), self.problem.gram[inner], check_finite=False)))
 
+    def slope_of_strength(self) -> float:
+        """Return the derivative of ln E with respect to ln lambda, amplitudes integrated out."""
+        n, R = self.problem.nodes, self.problem.R
+        unit = np.eye(len(self.root), n)
+        inverse = cho_solve((self.root, True), unit, check_finite=False)[:n]
+        s = self.x[:n]
+        return 0.5 * (n - self.strength * float(s @ (R @ s) + (inverse * R).sum()))
+
     def with_strength(self, strength: float) -> Solution:
         """Return the solution for another lambda with the same columns."""
         return self.problem.solve(strength, self.active)

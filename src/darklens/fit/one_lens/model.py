@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,10 +101,7 @@ class Model:
         """Return where rays end in the source plane; without positions the rays of the observation."""
         if x is None or y is None:
             x, y = self.observation.rays
-        ax, ay = torch.zeros_like(x), torch.zeros_like(y)
-        for mass in self.masses(value):
-            dx, dy = mass.deflection(x, y)
-            ax, ay = ax + dx, ay + dy
+        ax, ay = _deflected(self.masses(value), x, y)
         return x - ax, y - ay
 
     def landed(self, value: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -192,7 +189,8 @@ class Model:
             `(N, p)` in units of the noise, and `(p,)`.
         """
         amplitudes, value, observation = torch.from_numpy(solution.x), self.named(eta), self.observation
-        bx, by = (b.requires_grad_() for b in self.landed(value))
+        traced = self.traced(value)
+        bx, by = (b.detach().requires_grad_() for b in self._place(*traced)(*traced))
         slope_x, slope_y = torch.autograd.grad(self._source(amplitudes, value, bx, by).sum(), (bx, by))
         bx, by = bx.detach(), by.detach()
         light = amplitudes[self.blocks["light"]]
@@ -202,7 +200,7 @@ class Model:
         own = self.names if self.points is None else self.names[: -2 * self.points.count]  # points need no blur
         for k, name in enumerate(own):
             if name in self.macro.names:
-                dx, dy = _along(self.landed, value, name)
+                dx, dy = self._moved(traced, value, name)
                 change = slope_x * dx + slope_y * dy
                 log_dets[k] = float((pull[0] * dx + pull[1] * dy).sum()) if pull is not None else 0.0
             elif name in self.source_light.names:
@@ -221,6 +219,18 @@ class Model:
                 if log_det:
                     log_dets[first + axis :: 2] = (influence * slopes).sum(0)
         return V, log_dets
+
+    def _moved(self, traced: tuple[Tensor, Tensor], value: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+        """Return the derivatives of where rays end, in the source's coordinates, from the masses that have the parameter."""
+        before, after = (self.macro.masses(value | {name: value[name] + step}) for step in (-STEP, STEP))
+        changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+        less, more = (_deflected([pair[k] for pair in changed], *self.observation.rays) for k in (0, 1))
+        half = [0.5 * (a - b) for a, b in zip(less, more, strict=True)]  # a ray ends where it was, less its deflection
+        ends = []
+        for sign in (-1, 1):
+            rays = [b + sign * h for b, h in zip(traced, half, strict=True)]
+            ends.append(self._place(*rays)(*rays))
+        return tuple((a - b) / (2 * STEP) for b, a in zip(*ends, strict=True))
 
     def _pull(self, bx: Tensor, by: Tensor, solution: Solution) -> tuple[Tensor, Tensor]:
         """Return the derivative of `ln|A| / 2` with respect to where each ray ends: `tr(A^-1 B^T dB)`.
@@ -253,6 +263,15 @@ class Model:
         if self.source_light.shapes:
             light = light + self.source_light.shine(amplitudes[nodes : nodes + self.source_light.columns], value, bx, by)
         return light
+
+
+def _deflected(masses: Iterable[Mass], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of deflections."""
+    ax, ay = torch.zeros_like(x), torch.zeros_like(y)
+    for mass in masses:
+        dx, dy = mass.deflection(x, y)
+        ax, ay = ax + dx, ay + dy
+    return ax, ay
 
 
 def _along(function: Callable[[dict[str, Tensor]], tuple[Tensor, ...]], value: dict[str, Tensor], name: str) -> tuple[Tensor, ...]:

@@ -70,7 +70,7 @@ def descend(
     eta = np.clip(eta, low, high)
     solution = best_strength(model.problem(eta), active, strength, tolerance=0.5)
     damping, quiet, steps = DAMPING, 0, 1
-    gradient, information = _slope(model, eta, solution, by_evidence)
+    gradient, information = slope_of(model, eta, solution, by_evidence)
     for number in range(iterations):
         step = _step(eta, gradient, information, damping, low, high)
         trial = np.clip(eta + step, low, high)
@@ -84,7 +84,7 @@ def descend(
                 again = best_strength(solution.problem, active, solution.strength, tolerance=0.3)
                 if again.evidence > solution.evidence:
                     solution, quiet = again, 0
-            gradient, information = _slope(model, eta, solution, by_evidence)
+            gradient, information = slope_of(model, eta, solution, by_evidence)
         else:
             damping *= 5
         if quiet >= 2 or damping > DAMPING_LIMITS[1] or np.abs(step / (high - low)).max() < 1e-7:
@@ -96,7 +96,8 @@ def _height(solution: Solution, by_evidence: bool) -> float:
     return -solution.evidence if by_evidence else 0.5 * solution.cost
 
 
-def _slope(model: Model, eta: np.ndarray, solution: Solution, by_evidence: bool) -> tuple[np.ndarray, np.ndarray]:
+def slope_of(model: Model, eta: np.ndarray, solution: Solution, by_evidence: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return gradient `(p,)` and Gauss-Newton matrix `(p, p)` of what `descend` minimises."""
     V, log_det = model.derivatives(eta, solution, by_evidence)
     gradient, information = solution.gauss_newton(V)
     pull, stiffness = model.pull_of_positions(eta)
