@@ -140,7 +140,7 @@ class Density:
             return None
         strength = math.exp(vector[-1]) if self.pixelised else self.best.strength
         try:
-            return self.model.problem(self.scores.values(vector[:p])).solve(strength, self.best.active, signed=True)
+            return self.model.problem(self.scores.values(vector[:p])).solve(strength, self.best.active)
         except np.linalg.LinAlgError:
             return None
 

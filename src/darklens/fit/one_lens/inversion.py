@@ -56,21 +56,17 @@ class Linear:
         """Number of source nodes."""
         return len(self.R)
 
-    def solve(self, strength: float, active: np.ndarray | None = None, *, signed: bool = False) -> Solution:
+    def solve(self, strength: float, active: np.ndarray | None = None) -> Solution:
         """Solve for the amplitudes.
 
         Args:
             strength: lambda.
-            active: `(k,)` which amplitudes may take part, those of them that come out positive do; None for all.
-            signed: all of `active` take part, whatever their sign: ln E then has no steps where one comes or goes.
+            active: `(k,)` which amplitudes take part; None finds those that come out positive.
         """
         norm = np.diag(self.gram)
         visible = norm[self.nodes :] > INVISIBLE * norm.max()
         if active is not None:
-            visible = visible & active
-            found = self._solve(strength, visible)
-            if signed or (found.x[self.nodes :] >= 0).all():
-                return found
+            return self._solve(strength, active & visible)
         return self._solve(strength, visible & self._positive(strength, visible))
 
     def _positive(self, strength: float, visible: np.ndarray) -> np.ndarray:
