@@ -69,10 +69,11 @@ def sample_lens(
     """
     uniform, p = Scores.uniform(*fit.model.bounds), len(fit.names)
     density, start = Density(fit, uniform), _start(fit, uniform)
-    names, slope = fit.names, None
+    names, slope, before = fit.names, None, 0
     if density.pixelised:
         names = (*names, STRENGTH)
         matched = start.narrowed(density).matched(density.slope, np.random.default_rng([seed, p]))
+        before = density.evaluations
         scores = uniform.following(matched.mean[:p], np.sqrt(np.diag(matched.covariance))[:p])
         density, start = Density(fit, scores), _moved(matched, uniform, scores)
         slope = density.slope
@@ -80,7 +81,8 @@ def sample_lens(
     chains = sample(density, names, start.mean, start.covariance, samples=samples, seed=seed, slope=slope, progress=progress)
     own = chains.values[..., :p]
     values = np.concatenate([scores.values(own), chains.values[..., p:]], axis=-1)
-    chains = replace(chains, values=values, log_density=chains.log_density - scores.log_prior(own))
+    log_density = chains.log_density - scores.log_prior(own)
+    chains = replace(chains, values=values, log_density=log_density, evaluations=before + chains.evaluations)
     return chains.widened(fit.scatter, *fit.model.bounds, seed)
 
 
@@ -116,7 +118,7 @@ class Density:
 
     def __init__(self, fit: LensFit, scores: Scores):
         self.model, self.best, self.scores = fit.model, fit.found.solution, scores
-        self.pixelised = fit.model.grid is not None
+        self.pixelised, self.evaluations = fit.model.grid is not None, 0
 
     def __call__(self, vector: np.ndarray) -> float:
         """Return ln density; minus infinity where the linear problem has no solution."""
@@ -135,6 +137,7 @@ class Density:
         return solution.evidence + self._log_prior(vector), np.append(uphill, solution.slope_of_strength())
 
     def _solved(self, vector: np.ndarray) -> Solution | None:
+        self.evaluations += 1
         p = len(self.scores.low)
         if self.pixelised and abs(vector[-1] - math.log(self.best.strength)) > FARTHEST:
             return None
