@@ -54,6 +54,7 @@ def test_the_page_has_a_table_for_each_kind_and_says_what_has_no_interval():
     assert "| real | 1.0000 (0.9000 to 1.1000) |" in page
     assert "| theta_E | 0.9000 | 1.0000 (0.9500 to 1.0500): +11.11%, +2.0 sigma |" in page
     assert "| e1 | 0.8000 | 0.9000 (no interval): +0.1000 |" in page
+    assert "| farthest from the truth | | theta_E, +2.0 sigma | e1, +2.0 sigma |" in page
     assert "| 1.25 | an image is missing |" in page
     assert "| converged | | yes | NO |" in page
     assert "| theta_E | 0.9500 (autolens 0.9434, by its convention) | 1.0000 (0.9000 to 1.1000) | +0.5 |" in page

@@ -1,4 +1,4 @@
-"""The posterior of one lens: chains over masses, light shapes and the regularisation, source and amplitudes integrated out."""
+"""The posterior of one lens: chains over masses, light shapes and the regularisation, the source integrated out."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def sample_lens(
 ) -> Samples:
     """Sample the posterior of a fit's parameters, priors uniform within their bounds, that of ln lambda without bounds.
 
-    The grid of the source and which amplitudes take part stay as they are in the fit; the amplitudes are integrated out exactly at
-    every step, so that the density is the evidence. Chains move among the parameters' normal scores. What other grids would say is
+    The grid of the source stays as it is in the fit; the density is the evidence, for which the nodes are integrated out exactly at
+    every step, and the light takes its best values. Chains move among the parameters' normal scores. What other grids would say is
     added at the end: every sample moves by a draw from the Gaussian of the grids' scatter.
 
     Args:
@@ -112,7 +112,7 @@ class Density:
     """ln posterior density `(p,)` or `(p + 1,)` of a fit's parameters as normal scores, and of ln lambda of a source on pixels.
 
     Args:
-        fit: the best fit, whose grid and active amplitudes stay.
+        fit: the best fit, whose grid stays.
         scores: from values to coordinates.
     """
 
@@ -126,7 +126,7 @@ class Density:
         return -math.inf if solution is None else solution.evidence + self._log_prior(vector)
 
     def slope(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return ln density of a source on pixels, and its derivatives, but for what the shape of light has to do with ln|A|."""
+        """Return ln density of a source on pixels, and its derivatives."""
         p, solution = len(self.scores.low), self._solved(vector)
         if solution is None:
             return -math.inf, np.full(len(vector), np.nan)
@@ -143,7 +143,7 @@ class Density:
             return None
         strength = math.exp(vector[-1]) if self.pixelised else self.best.strength
         try:
-            return self.model.problem(self.scores.values(vector[:p])).solve(strength, self.best.active)
+            return self.model.problem(self.scores.values(vector[:p])).solve(strength)
         except np.linalg.LinAlgError:
             return None
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 from scipy.signal import fftconvolve
 
 from darklens.errors import InputError
@@ -54,32 +55,45 @@ def test_rays_lie_inside_their_pixels(lens):
     assert float((x.amax(1) - x.amin(1)).max()) == pytest.approx(SCALE / 2)
 
 
-def test_the_evidence_is_that_of_the_marginal_gaussian(lens):
-    """ln E with the amplitudes integrated out is the density of d under N(0, 1 + B H^-1 B^T): no inversion in common."""
-    rng = np.random.default_rng(4)
-    B, d = rng.standard_normal((30, 7)), rng.standard_normal(30)
-    grid = SourceGrid(np.arange(2.0), np.arange(2.0))
-    problem = Linear.of(B, d, grid.precision, grid.log_det)
-    solution = problem.solve(0.7, np.array([True, False, True]))
-    keep = [0, 1, 2, 3, 4, 6]
-    ridge = 1e-8 * np.diag(B.T @ B)[[4, 6]]
-    H = np.block([[0.7 * grid.precision, np.zeros((4, 2))], [np.zeros((2, 4)), np.diag(ridge)]])
-    covariance = np.eye(30) + B[:, keep] @ np.linalg.inv(H) @ B[:, keep].T
-    sign, log_det = np.linalg.slogdet(covariance)
-    expected = -0.5 * (d @ np.linalg.solve(covariance, d) + log_det + 30 * np.log(2 * np.pi))
-    assert sign == 1
+def cancelling(nodes, size=50):
+    """Return a problem with columns of light two of which all but cancel, and whose best amplitudes have both signs."""
+    rng = np.random.default_rng(0)
+    B = np.abs(rng.standard_normal((size, nodes + 4)))
+    B[:, -1] = B[:, -2] + 0.01 * rng.standard_normal(size)
+    d = B @ np.concatenate([rng.standard_normal(nodes), [1.0, 0.0, -3.0, 5.0]]) + 0.1 * rng.standard_normal(size)
+    grid = SourceGrid(np.arange(nodes / 2), np.arange(2.0)) if nodes else None
+    return Linear.of(B, d, *((grid.precision, grid.log_det) if grid else (np.zeros((0, 0)), 0.0)))
+
+
+@pytest.mark.parametrize("nodes", [0, 4, 6])
+def test_the_evidence_is_the_largest_marginal_gaussian_of_light_that_is_not_negative(nodes):
+    """The density of d - B_l l under N(0, 1 + B_s H^-1 B_s^T): no inversion in common."""
+    problem, strength = cancelling(nodes), 0.7
+    solution = problem.solve(strength)
+    B, light = problem.B[:, :nodes], problem.B[:, nodes:]
+    covariance = np.eye(50) + (B @ np.linalg.inv(strength * problem.R) @ B.T if nodes else 0.0)
+    root = np.linalg.cholesky(covariance)
+    amplitudes, distance = nnls(np.linalg.solve(root, light), np.linalg.solve(root, problem.d))
+    expected = -0.5 * (distance**2 + np.linalg.slogdet(covariance)[1] + 50 * np.log(2 * np.pi))
     assert solution.evidence == pytest.approx(expected, rel=1e-5)
-    assert solution.x[5] == 0
-    assert 0 < solution.effective_parameters() < 6
+    assert solution.x[nodes:] == pytest.approx(amplitudes, abs=1e-4)
+    assert (solution.x[nodes:] >= 0).all()
+    assert solution.x[nodes + 2] == 0
+    assert set(solution.keep) == {*range(nodes), *(nodes + np.flatnonzero(amplitudes))}
+    assert 0 < solution.effective_parameters() < nodes + 4
 
 
-def test_light_amplitudes_stay_positive():
-    rng = np.random.default_rng(5)
-    B = rng.random((50, 6))
-    d = B @ np.array([3.0, 2.0, 0.0, 0.0, 1.0, 0.0]) - 0.8 * B[:, 2] + 0.01 * rng.standard_normal(50)
-    solution = Linear.of(B, d, np.zeros((0, 0)), 0.0).solve(1.0)
-    assert (solution.x >= 0).all()
-    assert solution.x[2] == 0
+def test_the_evidence_goes_on_where_a_column_of_light_comes_and_goes():
+    """As the data move so that one column is left out instead of another, neither ln E nor its slope jumps."""
+    problem = cancelling(4)
+    change = problem.B[:, 6] - problem.B[:, 7]
+    steps = np.linspace(0, 10, 401)
+    found = [replace(problem, d=problem.d + step * change).solve(0.7) for step in steps]
+    assert found[0].x[6] == 0
+    assert found[-1].x[6] > 0
+    assert found[-1].x[7] == 0
+    slopes = np.diff([one.evidence for one in found]) / np.diff(steps)
+    assert np.abs(np.diff(slopes)).max() < 0.02 * np.ptp(slopes)
 
 
 @pytest.mark.parametrize("nodes", [0, 4])
@@ -88,18 +102,24 @@ def test_the_light_that_takes_part_is_the_best_that_is_not_negative(nodes):
     rng = np.random.default_rng(6)
     B = rng.random((40, nodes + 7)) + np.linspace(0, 3, 40)[:, None]
     d = B @ rng.standard_normal(nodes + 7)
-    R = np.eye(nodes)
-    problem = Linear.of(B, d, R, 0.0)
-    costs = []
+    found = Linear.of(B, d, np.eye(nodes), 0.0).solve(0.5)
+    prior, costs = np.sqrt(0.5) * np.eye(nodes), []
     for chosen in range(2**7):
-        active = np.array([chosen >> k & 1 for k in range(7)], bool)
-        solution = problem.solve(0.5, active)
-        if (solution.x[nodes:] >= 0).all():
-            costs.append(solution.cost)
-    found = problem.solve(0.5)
+        keep = [*range(nodes), *(nodes + k for k in range(7) if chosen >> k & 1)]
+        held = np.pad(prior, ((0, 0), (0, len(keep) - nodes)))
+        system, right = np.concatenate([B[:, keep], held]), np.pad(d, (0, nodes))
+        x = np.linalg.lstsq(system, right, rcond=None)[0]
+        if (x[nodes:] >= 0).all():
+            costs.append(np.square(system @ x - right).sum())
     assert (found.x[nodes:] >= 0).all()
-    assert 0 < found.active.sum() < 7
+    assert nodes < len(found.keep) < nodes + 7
     assert found.cost == pytest.approx(min(costs))
+
+
+def test_the_slope_of_the_strength_is_that_of_the_evidence():
+    problem = cancelling(6)
+    ends = [problem.solve(0.7 * np.exp(step)).evidence for step in (1e-4, -1e-4)]
+    assert problem.solve(0.7).slope_of_strength() == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-4)
 
 
 @pytest.mark.parametrize("light", ["sersic", "mge"])
@@ -122,7 +142,7 @@ def test_the_gradient_of_the_evidence_is_that_of_its_values(lens):
     for k, name in enumerate(model.macro.names):
         step = np.zeros(len(eta))
         step[k] = 1e-5
-        ends = [model.problem(eta + sign * step).solve(0.01, solution.active).evidence for sign in (1, -1)]
+        ends = [model.problem(eta + sign * step).solve(0.01).evidence for sign in (1, -1)]
         assert gradient[k] == pytest.approx(-(ends[0] - ends[1]) / 2e-5, rel=0.01, abs=2.0), name
     assert np.abs(log_det[: len(model.macro.names)]).max() > 1  # it matters
 

@@ -24,7 +24,7 @@ def at(lens, theta_E: float) -> Found:
     model = Model(observation, macro, basis, lens_light("none", 1, 1), SourceGrid(side, side), low, high)
     light = {"light_x": 0.01, "light_y": -0.02, "light_R_sersic": 0.7, "light_n_sersic": 1.5, "light_e1": 0.08, "light_e2": -0.04}
     eta = np.array([(TRUTH | light | {"theta_E": theta_E})[name] for name in model.names])
-    solution = best_strength(model.problem(eta), None, 1e-4, tolerance=0.5)
+    solution = best_strength(model.problem(eta), 1e-4, tolerance=0.5)
     return Found(model, eta, solution, np.eye(len(eta)), True, 1)
 
 

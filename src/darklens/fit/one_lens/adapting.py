@@ -83,11 +83,11 @@ def freest(model: Model, found: Found, adaptive: bool = True) -> tuple[Model, So
     bright = found.model.source(found.solution.x, found.eta, bx, by).clamp_min(0).numpy()
     bright = ndimage.gaussian_filter(bright, SMOOTHED)
     problem = model.problem(found.eta)
-    best = model, best_strength(problem, None, found.solution.strength, ROUGHLY)
+    best = model, best_strength(problem, found.solution.strength, ROUGHLY)
     for floor in FLOORS if adaptive and bright.max() > 0 else ():
         grid = replace(model.grid, freedom=floor + bright / bright.max())
         freed = replace(problem, R=grid.precision, log_det_R=grid.log_det)
-        solution = best_strength(freed, None, best[1].strength, ROUGHLY)
+        solution = best_strength(freed, best[1].strength, ROUGHLY)
         if solution.evidence <= best[1].evidence:
             break
         best = model.on(grid), solution

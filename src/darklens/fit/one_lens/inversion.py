@@ -1,20 +1,26 @@
 r"""Everything that is linear about a lens, solved at once, and how good that makes the parameters that are not.
 
-With the data d in units of the noise, the blurred columns B of source nodes and light amplitudes x, and the prior's precision
-`H = diag(lambda R, ridge)`, the best amplitudes are `x = A^-1 B^T d`, `A = B^T B + H`, and the logarithm of the evidence, with x
-integrated out (Warren & Dye 2003, ApJ 590, 673; Suyu et al. 2006, MNRAS 371, 983, eq. 19), is
+The data d in units of the noise are `B x` and noise. The amplitudes x are those of source nodes s, which have a Gaussian prior of
+precision `lambda R` and are integrated out, and those of light l (profiles, points), which must not be negative and take their best
+values. With `A_s = B_s^T B_s + lambda R`, the logarithm of the evidence (Warren & Dye 2003, ApJ 590, 673; Suyu et al. 2006, MNRAS
+371, 983, eq. 19) is
 
-    ln E = -(|d - B x|^2 + x^T H x + ln|A| - ln|H| + N ln 2 pi) / 2 + sum ln weight.
+    ln E = -(|d - B x|^2 + lambda s^T R s + ln|A_s| - ln|lambda R| + N ln 2 pi) / 2 + sum ln weight,
+
+at the x that makes the first two terms least among those whose light is not negative (Lawson & Hanson 1974, chapter 23). That
+minimum is a function of the other parameters without steps or bends, also where a column of light comes or goes; were light
+integrated out as well, ln E would jump there by the width of its prior, which nobody knows.
 
 Its derivative with respect to parameters that move B: for the first two terms the amplitudes may be taken as fixed (variable
 projection; Golub & Pereyra 1973; Kaufman 1975), so that with `V = (dB/d eta) x` the gradient of half their sum is `-V^T (d - B x)`
-and the Gauss-Newton matrix is `V^T V - (B^T V)^T A^-1 (B^T V)`: one more image a parameter, no second inversion.
+and the Gauss-Newton matrix is `V^T V - (B^T V)^T A^-1 (B^T V)`, A of all amplitudes that are not zero: one more image a parameter,
+no second inversion.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
@@ -56,62 +62,47 @@ class Linear:
         """Number of source nodes."""
         return len(self.R)
 
-    def solve(self, strength: float, active: np.ndarray | None = None) -> Solution:
-        """Solve for the amplitudes.
+    def solve(self, strength: float) -> Solution:
+        """Solve for the amplitudes, light not negative.
 
         Args:
             strength: lambda.
-            active: `(k,)` which amplitudes take part; None finds those that come out positive.
+
+        Raises:
+            numpy.linalg.LinAlgError: columns that say the same.
         """
-        norm = np.diag(self.gram)
-        visible = norm[self.nodes :] > INVISIBLE * norm.max()
-        if active is not None:
-            return self._solve(strength, active & visible)
-        return self._solve(strength, visible & self._positive(strength, visible))
-
-    def _positive(self, strength: float, visible: np.ndarray) -> np.ndarray:
-        """Return which amplitudes are positive where the cost is least among amplitudes that are not negative, `(k,)`.
-
-        The nodes follow from the amplitudes, so that these are a problem of non-negative least squares of their own, with one
-        answer (Lawson & Hanson 1974, chapter 23); leaving out what comes out negative step by step ends at any of several.
-        """
-        found = np.zeros(len(visible), bool)
-        if not visible.any():
-            return found
-        n, light = self.nodes, self.nodes + np.flatnonzero(visible)
-        M, b = self.gram[np.ix_(light, light)].copy(), self.B.T @ self.d
-        M[np.diag_indices_from(M)] *= 1 + RIDGE
-        right = b[light]
-        if n:
-            root = cholesky(self.gram[:n, :n] + strength * self.R, lower=True, check_finite=False)
-            shared = solve_triangular(root, self.gram[np.ix_(range(n), light)], lower=True, check_finite=False)
-            M -= shared.T @ shared
-            right = right - shared.T @ solve_triangular(root, b[:n], lower=True, check_finite=False)
-        scale = 1 / np.sqrt(np.maximum(np.diag(M), 1e-300))
-        factor = cholesky(M * scale[:, None] * scale, lower=True, check_finite=False)
-        x, _ = nnls(factor.T, solve_triangular(factor, right * scale, lower=True, check_finite=False))
-        found[visible] = x > 0
-        return found
-
-    def _solve(self, strength: float, active: np.ndarray) -> Solution:
-        keep = np.concatenate([np.ones(self.nodes, bool), active])
-        A = self.gram[np.ix_(keep, keep)]
-        diagonal = np.diag(A).copy()
-        ridge = RIDGE * diagonal[self.nodes :]
-        A[: self.nodes, : self.nodes] += strength * self.R
-        A[np.arange(self.nodes, len(A)), np.arange(self.nodes, len(A))] += ridge
-        root = cholesky(A, lower=True, check_finite=False)
-        b = self.B.T @ self.d
-        x = np.zeros(len(keep))
-        x[keep] = cho_solve((root, True), b[keep], check_finite=False)
+        n, norm = self.nodes, np.diag(self.gram)
+        seen = n + np.flatnonzero(norm[n:] > INVISIBLE * norm.max())
+        ridge = RIDGE * norm[seen]
+        right = self.B.T @ self.d
+        nodes = cholesky(self.gram[:n, :n] + strength * self.R, lower=True, check_finite=False)
+        shared = solve_triangular(nodes, self.gram[:n, seen], lower=True, check_finite=False)
+        left = solve_triangular(nodes, right[:n], lower=True, check_finite=False)
+        # the nodes follow from the light, whose amplitudes are thus a problem of their own
+        normal = self.gram[np.ix_(seen, seen)] + np.diag(ridge) - shared.T @ shared
+        light = _not_negative(normal, right[seen] - shared.T @ left)
+        some, x = light > 0, np.zeros(len(norm))
+        x[seen] = light
+        x[:n] = solve_triangular(nodes, left - shared @ light, lower=True, trans="T", check_finite=False)
+        keep = np.concatenate([np.arange(n), seen[some]])
+        root = np.zeros((len(keep), len(keep)))
+        root[:n, :n], root[n:, :n] = nodes, shared[:, some].T
+        root[n:, n:] = cholesky(normal[np.ix_(some, some)], lower=True, check_finite=False)
         residual = self.d - self.B @ x
-        s, g = x[: self.nodes], x[self.nodes :][active]
-        prior = strength * s @ (self.R @ s) + (ridge * g * g).sum()
-        log_det_H = self.nodes * math.log(strength) + self.log_det_R + np.log(ridge).sum() if self.nodes else np.log(ridge).sum()
-        log_det_A = 2 * np.log(np.diag(root)).sum()
+        prior = strength * x[:n] @ (self.R @ x[:n]) + ridge @ light**2
         cost = float(residual @ residual + prior + self.offset)
-        evidence = -0.5 * (cost + log_det_A - log_det_H + len(self.d) * math.log(2 * math.pi))
-        return Solution(self, x, residual, cost, evidence, strength, active, keep, root)
+        log_det = 2 * np.log(np.diag(nodes)).sum() - self.log_det_R - n * math.log(strength) if n else 0.0
+        evidence = -0.5 * (cost + log_det + len(self.d) * math.log(2 * math.pi))
+        return Solution(self, x, residual, cost, evidence, strength, keep, root)
+
+
+def _not_negative(normal: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the `(k,)` x >= 0 at which `x^T normal x / 2 - right^T x` is least."""
+    if not len(right):
+        return right
+    scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    factor = cholesky(normal * scale[:, None] * scale, lower=True, check_finite=False)
+    return scale * nnls(factor.T, solve_triangular(factor, right * scale, lower=True, check_finite=False))[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,14 +111,13 @@ class Solution:
 
     Args:
         problem: what was solved.
-        x: `(n + k,)` amplitudes; zero where a column takes no part.
+        x: `(n + k,)` amplitudes.
         residual: `(N,)` data minus model, in units of the noise.
         cost: chi^2, the prior's term, and the problem's offset.
         evidence: ln E in units of the noise (without `sum ln weight`).
         strength: lambda.
-        active: `(k,)` columns that take part.
-        keep: `(n + k,)` likewise, the nodes included.
-        root: Cholesky factor of A.
+        keep: `(n + j,)` the nodes, and which light is not zero.
+        root: `(n + j, n + j)` lower Cholesky factor of A, whose first `(n, n)` are that of `A_s`.
     """
 
     problem: Linear
@@ -136,7 +126,6 @@ class Solution:
     cost: float
     evidence: float
     strength: float
-    active: np.ndarray
     keep: np.ndarray
     root: np.ndarray
 
@@ -154,14 +143,15 @@ class Solution:
         half = solve_triangular(self.root, self.problem.B[:, self.keep].T @ V, lower=True, check_finite=False)
         return -V.T @ self.residual, V.T @ V - half.T @ half
 
-    def influence(self, nodes: int) -> np.ndarray:
-        """Return `B A^-1` for the source nodes, `(N, nodes)`."""
-        return cho_solve((self.root, True), self.problem.B[:, self.keep].T, check_finite=False)[:nodes].T
+    def influence(self) -> np.ndarray:
+        """Return `B_s A_s^-1`, `(N, n)`."""
+        n = self.problem.nodes
+        return cho_solve((self.root[:n, :n], True), self.problem.B[:, :n].T, check_finite=False).T
 
     def columns_of(self, amplitudes: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Return `B A^-1` for some amplitudes, `(N, k)`, and their covariance `(k, k)`, zero for those that take no part."""
+        """Return `B A^-1` for some amplitudes, `(N, k)`, and their covariance `(k, k)`, zero for those that are zero."""
         wanted = np.arange(len(self.x))[amplitudes]
-        unit = (np.flatnonzero(self.keep)[:, None] == wanted).astype(float)
+        unit = (self.keep[:, None] == wanted).astype(float)
         inverse = cho_solve((self.root, True), unit, check_finite=False)
         return self.problem.B[:, self.keep] @ inverse, unit.T @ inverse
 
@@ -171,36 +161,28 @@ class Solution:
         return float(np.trace(cho_solve((self.root, True), self.problem.gram[inner], check_finite=False)))
 
     def slope_of_strength(self) -> float:
-        """Return the derivative of ln E with respect to ln lambda, amplitudes integrated out."""
+        """Return the derivative of ln E with respect to ln lambda."""
         n, R = self.problem.nodes, self.problem.R
-        unit = np.eye(len(self.root), n)
-        inverse = cho_solve((self.root, True), unit, check_finite=False)[:n]
-        s = self.x[:n]
-        return 0.5 * (n - self.strength * float(s @ (R @ s) + (inverse * R).sum()))
-
-    def with_strength(self, strength: float) -> Solution:
-        """Return the solution for another lambda with the same columns."""
-        return self.problem.solve(strength, self.active)
+        s, smooth = self.x[:n], cho_solve((self.root[:n, :n], True), R, check_finite=False)
+        return 0.5 * (n - self.strength * float(s @ (R @ s) + np.trace(smooth)))
 
 
-def best_strength(problem: Linear, active: np.ndarray | None, start: float, tolerance: float = 0.1) -> Solution:
+def best_strength(problem: Linear, start: float, tolerance: float = 0.1) -> Solution:
     """Return the solution for the lambda of largest evidence, by golden section on its logarithm.
 
     Args:
         problem: the columns.
-        active: columns that take part, None for those that come out positive at the start.
         start: lambda near the largest evidence, if it is known.
         tolerance: of ln lambda.
     """
-    found = problem.solve(start, active)
+    found = problem.solve(start)
     if not problem.nodes:
         return found
-    active = found.active
     step, here = 1.5, {math.log(start): found}
 
     def at(log_strength: float) -> float:
         if log_strength not in here:
-            here[log_strength] = problem.solve(math.exp(log_strength), active)
+            here[log_strength] = problem.solve(math.exp(log_strength))
         return here[log_strength].evidence
 
     middle = math.log(start)
@@ -212,4 +194,4 @@ def best_strength(problem: Linear, active: np.ndarray | None, start: float, tole
     while high - low > 2 * tolerance:
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         low, high = (low, right) if at(left) > at(right) else (left, high)
-    return replace(max(here.values(), key=lambda s: s.evidence))
+    return max(here.values(), key=lambda s: s.evidence)

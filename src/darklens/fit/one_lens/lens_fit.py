@@ -120,7 +120,7 @@ class LensFit:
 
     @property
     def evidence(self) -> float:
-        """The logarithm of the evidence at the best parameters, source and amplitudes integrated out."""
+        """The logarithm of the evidence at the best parameters, a source on pixels integrated out."""
         return self.found.evidence
 
     @property
@@ -195,11 +195,11 @@ class LensFit:
         """
         solution = self.found.solution
         model = replace(self.model, extra=(*self.model.extra, *masses))
-        again = model.problem(self.found.eta).solve(solution.strength, solution.active)
+        again = model.problem(self.found.eta).solve(solution.strength)
         return again.evidence + float(np.log(model.observation.weight).sum())
 
     def refitted(self, *masses: Mass, iterations: int = 10) -> Found:
         """Return the fit with deflectors added and the non-linear parameters free again, on the same grid."""
         solution = self.found.solution
         model = replace(self.model, extra=(*self.model.extra, *masses))
-        return descend(model, self.found.eta, solution.strength, iterations=iterations, active=solution.active)
+        return descend(model, self.found.eta, solution.strength, iterations=iterations)

@@ -174,7 +174,7 @@ class Model:
         return pull, stiffness
 
     def derivatives(self, eta: np.ndarray, solution: Solution, log_det: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Return how the blurred model and half of ln|A| change with each parameter.
+        """Return how the blurred model and half of ln|A_s| change with each parameter.
 
         Masses move rays, and what a ray sees changes with the gradient of the source: one backward pass gives that gradient. How
         rays and light change with a parameter comes from central differences, good to 1e-9 in double precision and a tenth of the
@@ -183,7 +183,7 @@ class Model:
         Args:
             eta: `(p,)` parameters.
             solution: amplitudes there; they are held.
-            log_det: also of `ln|A| / 2`, by way of the source nodes; else zeros.
+            log_det: also of `ln|A_s| / 2`; else zeros.
 
         Returns:
             `(N, p)` in units of the noise, and `(p,)`.
@@ -212,12 +212,9 @@ class Model:
         if self.points is not None:
             first = len(own)
             V = np.pad(V, ((0, 0), (0, len(self.names) - first)))
-            influence = solution.columns_of(self.blocks["points"])[0]
             for axis in (0, 1):
                 slopes = self.points.columns(value, observation, "xy"[axis])
                 V[:, first + axis :: 2] = slopes * solution.x[self.blocks["points"]]
-                if log_det:
-                    log_dets[first + axis :: 2] = (influence * slopes).sum(0)
         return V, log_dets
 
     def _moved(self, traced: tuple[Tensor, Tensor], value: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
@@ -233,13 +230,13 @@ class Model:
         return tuple((a - b) / (2 * STEP) for b, a in zip(*ends, strict=True))
 
     def _pull(self, bx: Tensor, by: Tensor, solution: Solution) -> tuple[Tensor, Tensor]:
-        """Return the derivative of `ln|A| / 2` with respect to where each ray ends: `tr(A^-1 B^T dB)`.
+        """Return the derivative of `ln|A_s| / 2` with respect to where each ray ends: `tr(A_s^-1 B_s^T dB_s)`.
 
-        `blur^T B A^-1` has a source plane for every pixel, of which a ray touches four nodes.
+        `blur^T B_s A_s^-1` has a source plane for every pixel, of which a ray touches four nodes.
         """
         grid = self.grid
         assert grid is not None
-        planes = torch.from_numpy(self.observation.blur.T @ solution.influence(grid.size) * self.observation.pixel_scale**2)
+        planes = torch.from_numpy(self.observation.blur.T @ solution.influence() * self.observation.pixel_scale**2)
         return grid.slopes(planes, bx, by)
 
     def source(self, x: np.ndarray, eta: np.ndarray, bx: Tensor, by: Tensor, place: Place | None = None) -> Tensor:

@@ -22,7 +22,7 @@ NODES = 12, 32
 ROUNDS = 6
 """Sources adapted to what was found before."""
 BY_COST = 2
-"""Rounds in which the cost is minimised, at a slope that hardly moves, since without ln|A| the cost has no hold on it; in those
+"""Rounds in which the cost is minimised, at a slope that hardly moves, since without ln|A_s| the cost has no hold on it; in those
 after them it is the evidence, as many as it takes to come to rest."""
 POWERS = 0.5, 1.0
 """Of the brightness with which rays draw the lines of the grid; the most evident grid is taken."""
@@ -130,7 +130,7 @@ def side_of(model: Model, choices: Choices) -> int:
 def _most_evident(model: Model, best: Found, side: int, choices: Choices) -> tuple[Model, float]:
     """Return the model on the grid that makes what was found before most evident, its own among them, and the regularisation."""
     same = replace(model, grid=best.model.grid)
-    tried = [(same, best_strength(same.problem(best.eta), None, best.solution.strength, ROUGHLY))]
+    tried = [(same, best_strength(same.problem(best.eta), best.solution.strength, ROUGHLY))]
     for power in POWERS:
         on_grid = model.on(image_grid(model, best, side, choices.regularisation, power))
         tried.append(freest(on_grid, best, choices.adaptive))

@@ -49,12 +49,11 @@ def descend(
     strength: float,
     *,
     iterations: int = 20,
-    active: np.ndarray | None = None,
     by_evidence: bool = False,
 ) -> Found:
     """Minimise over the non-linear parameters, amplitudes solved for at each step (Levenberg-Marquardt).
 
-    What is minimised is half of chi^2 + prior (and of the positions' chi^2, where the model has some); or -ln E, which has ln|A|
+    What is minimised is half of chi^2 + prior (and of the positions' chi^2, where the model has some); or -ln E, which has ln|A_s|
     besides: without it a pixelised source prefers lenses that magnify it until it is smooth. The regularisation follows its
     evidence between steps, less and less often.
 
@@ -63,25 +62,24 @@ def descend(
         eta: `(p,)` start.
         strength: regularisation to begin with.
         iterations: steps at most.
-        active: light columns that take part; None finds them anew whenever the regularisation is chosen anew.
         by_evidence: minimise -ln E.
     """
     low, high = model.bounds
     eta = np.clip(eta, low, high)
-    solution = best_strength(model.problem(eta), active, strength, tolerance=0.5)
+    solution = best_strength(model.problem(eta), strength, tolerance=0.5)
     damping, quiet, steps = DAMPING, 0, 1
     gradient, information = slope_of(model, eta, solution, by_evidence)
     for number in range(iterations):
         step = _step(eta, gradient, information, damping, low, high)
         trial = np.clip(eta + step, low, high)
-        tried = model.problem(trial).solve(solution.strength, solution.active)
+        tried = model.problem(trial).solve(solution.strength)
         steps += 1
         gain = _height(solution, by_evidence) - _height(tried, by_evidence)
         if gain > 0:
             eta, solution, damping = trial, tried, max(damping / 5, DAMPING_LIMITS[0])
             quiet = quiet + 1 if gain < SETTLED else 0
             if number in CHOOSE_AGAIN:
-                again = best_strength(solution.problem, active, solution.strength, tolerance=0.3)
+                again = best_strength(solution.problem, solution.strength, tolerance=0.3)
                 if again.evidence > solution.evidence:
                     solution, quiet = again, 0
             gradient, information = slope_of(model, eta, solution, by_evidence)
