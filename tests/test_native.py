@@ -46,7 +46,7 @@ def test_no_compiler_is_said_once(tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, logger="darklens"):
         assert native.library(source) is None
         assert native.library(source) is None
-    message = "no C++ compiler found, so answer runs in PyTorch, slower; install g++ or clang++"
+    message = "no C++ compiler found, so answer runs in Python, slower; install g++ or clang++"
     assert [r.message for r in caplog.records] == [message]
 
 

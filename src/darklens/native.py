@@ -1,7 +1,7 @@
 """Kernels in C++: compiled on first use with the machine's own compiler, kept in the user's cache, called through ctypes.
 
 Plain C++17 without the headers of any framework compiles in seconds, for exactly the processor it runs on. Where there is no
-compiler the caller takes its PyTorch path, which gives the same numbers more slowly; this is said once.
+compiler the caller takes its path in PyTorch or NumPy, which gives the same numbers more slowly; this is said once.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def library(source: Path) -> ctypes.CDLL | None:
         return None
     found = compiler()
     if found is None:
-        _log.warning("no C++ compiler found, so %s runs in PyTorch, slower; install g++ or clang++", source.stem)
+        _log.warning("no C++ compiler found, so %s runs in Python, slower; install g++ or clang++", source.stem)
         return None
     try:
         return _load(source, *found)
     except (OSError, subprocess.SubprocessError) as error:
         detail = getattr(error, "stderr", None) or str(error)
-        _log.warning("%s could not be compiled, so it runs in PyTorch, slower: %s", source.name, detail.strip().splitlines()[-1])
+        _log.warning("%s could not be compiled, so it runs in Python, slower: %s", source.name, detail.strip().splitlines()[-1])
         return None
 
 

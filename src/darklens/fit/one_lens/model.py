@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from darklens.fit.one_lens.blurring import back_to_sky, onto_pixels
 from darklens.fit.one_lens.inversion import Linear, Solution
 from darklens.fit.one_lens.light import LightBasis
 from darklens.fit.one_lens.macro import Macro
@@ -123,7 +124,7 @@ class Model:
         blur, area = self.observation.blur, self.observation.pixel_scale**2
         blocks = []
         if self.grid is not None:
-            blocks.append((blur @ self.grid.operator(bx, by)).toarray() * area)
+            blocks.append(onto_pixels(blur, self.grid.operator(bx, by)) * area)
         smooth = [b for b in (self._smooth(value, bx, by),) if b is not None]
         if smooth:
             blocks.append(blur @ np.ascontiguousarray(smooth[0].mean(-1).numpy().T) * area)
@@ -236,8 +237,8 @@ class Model:
         """
         grid = self.grid
         assert grid is not None
-        planes = torch.from_numpy(self.observation.blur.T @ solution.influence() * self.observation.pixel_scale**2)
-        return grid.slopes(planes, bx, by)
+        planes = back_to_sky(self.observation.blur, solution.influence(), grid.operator(bx, by))
+        return grid.slopes(torch.from_numpy(planes * self.observation.pixel_scale**2), bx, by)
 
     def source(self, x: np.ndarray, eta: np.ndarray, bx: Tensor, by: Tensor, place: Place | None = None) -> Tensor:
         """Return the source's surface brightness at positions of the source plane, for solved amplitudes.
