@@ -1,12 +1,13 @@
 """Do the intervals of `darklens fit` hold? Simulated lenses, fitted one by one, and how often their truth lies inside.
 
     python -m benchmarks.coverage --n 200 --samples 2000 --out coverage.json
-    python -m benchmarks.coverage --n 200 --samples 0 --source pixelised
+    python -m benchmarks.coverage --n 200 --samples 0 --source pixelised [--lens-light]
 
 Every lens is a pure function of (seed, number), drawn from the priors below and rendered by the simulator. With a parametric
 source: SIE + shear, a Sersic source, a Gaussian PSF, white noise. With one on pixels: power law + shear, a galaxy that may be cuspy
 and up to three compact clumps, finer pixels, and noise that grows with the light; nothing that is fitted knows of Sersic. Each
-search starts at the true Einstein radius: intervals are judged here, not the search.
+search starts at the true Einstein radius: intervals are judged here, not the search. `--lens-light` puts a galaxy with a Sersic
+profile before a source on pixels, whose light is fitted as `darklens fit` does it by default, with Gaussians.
 `--samples 0` judges the Gaussian approximation, which costs a tenth of the chains. Prints one
 line of JSON; a fit that gives no intervals counts under "not_converged" and nowhere else.
 """
@@ -98,8 +99,8 @@ def draw_rich(generator: np.random.Generator) -> dict[str, float]:
     }
 
 
-def simulate_rich(truth: dict[str, float], generator: np.random.Generator) -> dict[str, Any]:
-    """Return image, noise, PSF and pixel scale (arcsec) of one lens with a clumpy source."""
+def simulate_rich(truth: dict[str, float], generator: np.random.Generator, lens_light: bool = False) -> dict[str, Any]:
+    """Return image, noise, PSF and pixel scale (arcsec) of one lens with a clumpy source, and light of its own if asked for."""
 
     def column(*values: float) -> list[torch.Tensor]:
         return [torch.tensor([v], dtype=torch.float64) for v in values]
@@ -112,14 +113,21 @@ def simulate_rich(truth: dict[str, float], generator: np.random.Generator) -> di
         size = generator.uniform(1, 6), generator.uniform(0.02, 0.06)
         place = (truth[k] + generator.normal(0, 0.12) for k in ("source_x", "source_y"))
         lights.append(SersicEllipse(*column(*size, 1.0, 0.0, 0.0, *place)))
-    psf = GaussianPSF(RICH_FWHM)
-    scene = Scene(masses, (), tuple(lights), ("",), {}, 0, (0,))
-    field = (RICH_SIDE, RICH_SIDE)
-    image = render(scene, Instrument("", RICH_SCALE, psf), field, supersampling=RICH_SUPERSAMPLING, dtype=torch.float64)[0].numpy()
+    camera, field = Instrument("", RICH_SCALE, GaussianPSF(RICH_FWHM)), (RICH_SIDE, RICH_SIDE)
+
+    def seen(*own: SersicEllipse) -> np.ndarray:
+        scene = Scene(masses, (), tuple(lights), ("",), {}, 0, (0,), lens_light=own)
+        return render(scene, camera, field, supersampling=RICH_SUPERSAMPLING, dtype=torch.float64)[0].numpy()
+
+    image = seen()
     top = np.percentile(image, 99.5)
+    if lens_light:
+        size = top / RICH_SCALE**2 * generator.uniform(0.1, 0.6), generator.uniform(0.3, 0.8), generator.uniform(2, 5)
+        own = (truth[k] + generator.normal(0, sd) for k, sd in (("e1", 0.05), ("e2", 0.05), ("center_x", 0.01), ("center_y", 0.01)))
+        image = seen(SersicEllipse(*column(*size, *own)))
     noise = top * generator.uniform(0.02, 0.06) * np.sqrt(1 + 3 * np.clip(image, 0, None) / top)
     data = image + noise * generator.standard_normal(image.shape)
-    return {"image": data, "noise": noise, "psf": kernel_of(psf, RICH_SCALE), "pixel_scale": RICH_SCALE}
+    return {"image": data, "noise": noise, "psf": kernel_of(camera.psf, RICH_SCALE), "pixel_scale": RICH_SCALE}
 
 
 def kernel_of(psf: GaussianPSF, scale: float) -> np.ndarray:
@@ -130,12 +138,12 @@ def kernel_of(psf: GaussianPSF, scale: float) -> np.ndarray:
     return psf.convolve(point, scale)[0].numpy()
 
 
-def judge_rich(number: int, samples: int, seed: int, starts: int = 6) -> dict[str, Any]:
+def judge_rich(number: int, samples: int, seed: int, starts: int = 6, lens_light: bool = False) -> dict[str, Any]:
     """As `judge`, with a source on pixels."""
     generator = np.random.default_rng([seed, number])
     truth = draw_rich(generator)
-    given = simulate_rich(truth, generator)
-    chosen = Choices(light="none", centre=(0.0, 0.0), theta_E=truth["theta_E"], starts=starts, seed=seed)
+    given = simulate_rich(truth, generator, lens_light)
+    chosen = Choices(light="mge" if lens_light else "none", centre=(0.0, 0.0), theta_E=truth["theta_E"], starts=starts, seed=seed)
     return _judged(number, truth, posterior(fit_lens(**given, choices=chosen), samples, seed=seed), PIXELISED)
 
 
@@ -170,6 +178,7 @@ def result_rows(content: dict[str, Any]) -> list[Row]:
     """Return rows for the block "inference" of docs/results.md, one a parameter."""
     made, kind = provenance(), "chains" if content["samples"] else "gaussian"
     kind += " on pixels" if content["source"] == "pixelised" else ""
+    kind += ", before lens light" if content["lens_light"] else ""
     tested = f"{content['n']} of {content['n'] + content['not_converged']} simulated lenses"
     return [
         script_row(
@@ -186,21 +195,27 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--source", choices=["parametric", "pixelised"], default="parametric")
+    parser.add_argument("--lens-light", action="store_true", help="With --source pixelised.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--starts", type=int, default=6, help="As of darklens fit.")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="Stop after this many.")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    rich = asked.source == "pixelised"
+    if asked.lens_light and not rich:
+        parser.error("--lens-light goes with --source pixelised")
     torch.set_num_threads(1)
     began, rows = time.monotonic(), []
     for number in range(asked.n):
         if time.monotonic() - began > asked.seconds:
             break
-        rows.append((judge_rich if asked.source == "pixelised" else judge)(number, asked.samples, asked.seed, asked.starts))
-    good, judged = [row for row in rows if row["converged"]], PIXELISED if asked.source == "pixelised" else JUDGED
+        how = number, asked.samples, asked.seed, asked.starts
+        rows.append(judge_rich(*how, asked.lens_light) if rich else judge(*how))
+    good, judged = [row for row in rows if row["converged"]], PIXELISED if rich else JUDGED
     content = {
         "benchmark": "coverage", "n": len(good), "not_converged": len(rows) - len(good), "samples": asked.samples,
-        "source": asked.source, "seed": asked.seed, "starts": asked.starts, "seconds": time.monotonic() - began,
+        "source": asked.source, "lens_light": asked.lens_light, "seed": asked.seed, "starts": asked.starts,
+        "seconds": time.monotonic() - began,
         "machine": platform.processor() or platform.machine(),
         "coverage": {
             name: {level: proportion(sum(row[name][level] for row in good), len(good)) for level in LEVELS}
@@ -211,7 +226,8 @@ def main() -> None:
     }  # fmt: skip
     if asked.out:
         write_json(asked.out, content | {"lenses": rows})
-    write_json(ROWS / f"coverage-{'chains' if asked.samples else 'gaussian'}-{asked.source}.json", result_rows(content))
+    name = f"coverage-{'chains' if asked.samples else 'gaussian'}-{asked.source}{'-lens-light' if asked.lens_light else ''}"
+    write_json(ROWS / f"{name}.json", result_rows(content))
     print(json.dumps(content))
 
 
