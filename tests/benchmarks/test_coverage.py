@@ -1,6 +1,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import coverage
@@ -19,3 +20,19 @@ def test_intervals_of_a_few_lenses_are_judged_and_become_rows(tmp_path, monkeypa
         assert row["block"] == "inference"
         assert row["metrics"]["coverage_68"] == content["coverage"][name]["68"]
         assert 0 <= row["metrics"]["coverage_95"]["low"] <= row["metrics"]["coverage_95"]["high"] <= 1
+
+
+def test_light_of_the_lens_comes_on_top_of_the_same_arcs():
+    truth = coverage.draw_rich(np.random.default_rng(1))
+    arcs, both = (coverage.simulate_rich(truth, np.random.default_rng(2), own) for own in (False, True))
+    middle = slice(24, 32), slice(24, 32)
+    assert both["image"][middle].mean() > arcs["image"][middle].mean() + 20 * both["noise"][middle].mean()
+    assert (both["noise"] > 0).all()
+    assert both["image"].shape == arcs["image"].shape
+
+
+def test_light_of_the_lens_is_refused_before_a_smooth_source(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["coverage", "--lens-light", "--n", "1"])
+    with pytest.raises(SystemExit, match="2"):
+        coverage.main()
+    assert "--lens-light goes with --source pixelised" in capsys.readouterr().err
