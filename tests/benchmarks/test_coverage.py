@@ -36,3 +36,12 @@ def test_light_of_the_lens_is_refused_before_a_smooth_source(monkeypatch, capsys
     with pytest.raises(SystemExit, match="2"):
         coverage.main()
     assert "--lens-light goes with --source pixelised" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [25, 28])
+def test_gaussians_of_lens_light_do_not_lead_the_search_astray(number):
+    """Two lenses whose arcs the Gaussians took a part of, as long as they did so from the start."""
+    row = coverage.judge_rich(number, 0, 0, lens_light=True)
+    assert row["converged"]
+    assert np.abs([row[name]["pull"] for name in coverage.PIXELISED]).max() < 4

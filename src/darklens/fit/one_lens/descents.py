@@ -2,7 +2,7 @@
 
 A source on pixels imitates any image under almost any lens, so that its cost has a valley beside every start. One smooth profile
 cannot, and leads into the right one from afar, unless the source is nothing like a profile. So each start goes both ways: by a
-smooth source that pixels take over from, and on pixels at once.
+smooth source that pixels take over from, and on pixels at once. The lens galaxy is one profile along with a smooth source, too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def first_descents(guide: Model, model: Model, starts: list[np.ndarray], choices
     """Return where the starts lead to.
 
     Args:
-        guide: with a smooth source.
+        guide: with a smooth source, and a Sersic profile where the model's lens light is of Gaussians.
         model: the same with a source on pixels; the guide itself, where the source stays smooth.
         starts: parameters of the guide, each `(p,)`.
         choices: how the lens is modelled.
@@ -76,9 +76,9 @@ def _down(guide: Model, eta: np.ndarray) -> Found | None:
 
 
 def _on_pixels(model: Model, guide: Model, eta: np.ndarray, choices: Choices) -> Found | None:
-    """Return where the model with a source on pixels gets to from the guide's parameters."""
+    """Return where the model with a source on pixels gets to from the guide's parameters; Gaussians take over from a profile."""
     own = dict(zip(guide.names, eta.tolist(), strict=True))
-    start = np.array([own[name] for name in model.names])
+    start = np.array([own[name if name in own else name.replace("light2", "light")] for name in model.names])
     try:
         grid = ring_grid(model, start, COARSE, choices.regularisation)
         return descend(model.on(grid), start, STRENGTH, iterations=10)

@@ -75,7 +75,9 @@ def fit_lens(
     positions = positions if points is None else points.seen
     log(f'fitting {observation.size} pixels; the ring is at about {theta_E:.2f}"')
     model = _model(observation, choices, theta_E, centre, points)
-    smooth = _model(observation, replace(choices, source="parametric"), theta_E, centre, points)
+    # Gaussians imitate a part of the arcs while the lens is wrong; one profile cannot
+    rigid = replace(choices, source="parametric", light="sersic" if choices.light == "mge" else choices.light)
+    smooth = model if choices.source == "parametric" else _model(observation, rigid, theta_E, centre, points)
     starts = starts_for(smooth, theta_E, centre, choices.starts, choices.seed, positions)
     if len(starts) < choices.starts:
         log(f"only {len(starts)} of {choices.starts} starts: the positions rule the others out")
