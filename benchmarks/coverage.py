@@ -212,6 +212,8 @@ def main() -> None:
         how = number, asked.samples, asked.seed, asked.starts
         rows.append(judge_rich(*how, asked.lens_light) if rich else judge(*how))
     good, judged = [row for row in rows if row["converged"]], PIXELISED if rich else JUDGED
+    if not good:
+        raise SystemExit(f"no interval of any of {len(rows)} lenses to judge, for example: {rows[0]['why']}")
     content = {
         "benchmark": "coverage", "n": len(good), "not_converged": len(rows) - len(good), "samples": asked.samples,
         "source": asked.source, "lens_light": asked.lens_light, "seed": asked.seed, "starts": asked.starts,
