@@ -12,6 +12,7 @@ from scipy import stats
 from darklens.errors import InputError
 from darklens.fit.one_lens import LensFit
 from darklens.fit.one_lens.inversion import Solution
+from darklens.fit.one_lens.model import Model
 from darklens.fit.one_lens.search import slope_of
 from darklens.infer.chains import LEAST, Samples, sample
 from darklens.infer.gaussian import Gaussian
@@ -55,8 +56,10 @@ def sample_lens(
     """Sample the posterior of a fit's parameters, priors uniform within their bounds, that of ln lambda without bounds.
 
     The grid of the source stays as it is in the fit; the density is the evidence, for which the nodes are integrated out exactly at
-    every step, and the light takes its best values. Chains move among the parameters' normal scores. What other grids would say is
-    added at the end: every sample moves by a draw from the Gaussian of the grids' scatter.
+    every step, and the light takes its best values. Chains move among the parameters' normal scores; changes in the shapes of
+    Gaussians of lens light are integrated out as well (`Model.shapes_as_noise`), and drawn for every sample from the Gaussian of
+    the fit, given the sample. What other grids would say is added at the end: every sample moves by a draw from the Gaussian of
+    the grids' scatter.
 
     Args:
         fit: the best fit.
@@ -67,15 +70,16 @@ def sample_lens(
     Raises:
         InputError: too few samples.
     """
-    uniform, p = Scores.uniform(*fit.model.bounds), len(fit.names)
-    density, start = Density(fit, uniform), _start(fit, uniform)
-    names, slope, before = fit.names, None, 0
+    model = fit.model.shapes_as_noise(fit.found.eta, fit.found.solution)
+    uniform, p = Scores.uniform(*model.bounds), len(model.names)
+    density, start = Density(model, fit.found.solution.strength, uniform), _start(fit, model, uniform)
+    names, slope, before = model.names, None, 0
     if density.pixelised:
         names = (*names, STRENGTH)
         matched = start.narrowed(density).matched(density.slope, np.random.default_rng([seed, p]))
         before = density.evaluations
         scores = uniform.following(matched.mean[:p], np.sqrt(np.diag(matched.covariance))[:p])
-        density, start = Density(fit, scores), _moved(matched, uniform, scores)
+        density, start = Density(model, density.strength, scores), _moved(matched, uniform, scores)
         slope = density.slope
     scores = density.scores
     chains = sample(density, names, start.mean, start.covariance, samples=samples, seed=seed, slope=slope, progress=progress)
@@ -83,16 +87,39 @@ def sample_lens(
     values = np.concatenate([scores.values(own), chains.values[..., p:]], axis=-1)
     log_density = chains.log_density - scores.log_prior(own)
     chains = replace(chains, values=values, log_density=log_density, evaluations=before + chains.evaluations)
-    return chains.widened(fit.scatter, *fit.model.bounds, seed)
+    return _with_shapes(chains, fit, model, seed).widened(fit.scatter, *fit.model.bounds, seed)
 
 
-def _start(fit: LensFit, scores: Scores) -> Gaussian:
-    """Return what the fit knows of the posterior."""
-    best, p = scores.of(fit.found.eta), len(fit.names)
+def _with_shapes(chains: Samples, fit: LensFit, model: Model, seed: int) -> Samples:
+    """Return chains with the parameters that the model holds, drawn from the Gaussian of the fit given the others."""
+    held = [fit.names.index(name) for name in fit.names if name in model.held]
+    if not held:
+        return chains
+    own, best, p = [fit.names.index(name) for name in model.names], fit.found.eta, len(fit.names)
+    covariance = fit.covariance_on_grid
+    gain = np.linalg.solve(covariance[np.ix_(own, own)], covariance[np.ix_(own, held)])
+    left = covariance[np.ix_(held, held)] - covariance[np.ix_(held, own)] @ gain
+    sampled = chains.values[..., : len(own)]
+    draws = np.random.default_rng([seed, len(held), p]).multivariate_normal(best[held], left, sampled.shape[:2])
+    low, high = fit.model.bounds
+    values = np.empty((*sampled.shape[:2], p))
+    values[..., own] = sampled
+    values[..., held] = np.clip(draws + (sampled - best[own]) @ gain, low[held], high[held])
+    names = (*fit.names, *chains.names[len(own) :])
+    return replace(chains, names=names, values=np.concatenate([values, chains.values[..., len(own) :]], axis=-1))
+
+
+def _start(fit: LensFit, model: Model, scores: Scores) -> Gaussian:
+    """Return what the fit knows of the posterior of the model's parameters."""
+    own = [fit.names.index(name) for name in model.names]
+    low, high = model.bounds
+    # what the fit's shapes leave of the information, less the priors that scores bring along
+    information = np.linalg.inv(fit.covariance_on_grid[np.ix_(own, own)]) - np.diag(12 / (high - low) ** 2)
+    best, p = scores.of(fit.found.eta[own]), len(own)
     slope = scores.slopes(best)
-    covariance = np.linalg.inv(slope[:, None] * fit.found.information * slope + np.eye(p))
+    covariance = np.linalg.inv(slope[:, None] * information * slope + np.eye(p))
     centre = best - covariance @ best  # a Newton step from the largest likelihood to the largest density
-    if fit.model.grid is not None:
+    if model.grid is not None:
         centre = np.append(centre, math.log(fit.found.solution.strength))
         covariance = np.block([[covariance, np.zeros((p, 1))], [np.zeros((1, p)), np.array([[STRENGTH_SD**2]])]])
     return Gaussian.of(centre, covariance)
@@ -112,13 +139,14 @@ class Density:
     """ln posterior density `(p,)` or `(p + 1,)` of a fit's parameters as normal scores, and of ln lambda of a source on pixels.
 
     Args:
-        fit: the best fit, whose grid stays.
+        model: with its grid, which stays.
+        strength: the best lambda.
         scores: from values to coordinates.
     """
 
-    def __init__(self, fit: LensFit, scores: Scores):
-        self.model, self.best, self.scores = fit.model, fit.found.solution, scores
-        self.pixelised, self.evaluations = fit.model.grid is not None, 0
+    def __init__(self, model: Model, strength: float, scores: Scores):
+        self.model, self.strength, self.scores = model, strength, scores
+        self.pixelised, self.evaluations = model.grid is not None, 0
 
     def __call__(self, vector: np.ndarray) -> float:
         """Return ln density; minus infinity where the linear problem has no solution."""
@@ -139,9 +167,9 @@ class Density:
     def _solved(self, vector: np.ndarray) -> Solution | None:
         self.evaluations += 1
         p = len(self.scores.low)
-        if self.pixelised and abs(vector[-1] - math.log(self.best.strength)) > FARTHEST:
+        if self.pixelised and abs(vector[-1] - math.log(self.strength)) > FARTHEST:
             return None
-        strength = math.exp(vector[-1]) if self.pixelised else self.best.strength
+        strength = math.exp(vector[-1]) if self.pixelised else self.strength
         try:
             return self.model.problem(self.scores.values(vector[:p])).solve(strength)
         except np.linalg.LinAlgError:

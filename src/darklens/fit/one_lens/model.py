@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from darklens.fit.one_lens.blurring import back_to_sky, onto_pixels
 from darklens.fit.one_lens.inversion import Linear, Solution
 from darklens.fit.one_lens.light import LightBasis
 from darklens.fit.one_lens.macro import Macro
+from darklens.fit.one_lens.nuisance import Nuisance
 from darklens.fit.one_lens.observation import Observation
 from darklens.fit.one_lens.points import Points
 from darklens.fit.one_lens.positions import Positions
@@ -41,6 +43,8 @@ class Model:
         extra: masses besides, which do not change.
         positions: images of points of the source that are fitted along with the pixels, or None.
         points: images of a point source, whose positions are parameters, or None.
+        held: values of what is no parameter any more, by name.
+        nuisance: changes of the image that are a part of the noise, or None.
     """
 
     observation: Observation
@@ -53,12 +57,15 @@ class Model:
     extra: tuple[Mass, ...] = ()
     positions: Positions | None = None
     points: Points | None = None
+    held: dict[str, float] = field(default_factory=dict)
+    nuisance: Nuisance | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the non-linear parameters."""
         points = self.points.names if self.points is not None else ()
-        return (*self.macro.names, *self.lens_light.names, *self.source_light.names, *points)
+        known = (*self.macro.names, *self.lens_light.names, *self.source_light.names, *points)
+        return tuple(name for name in known if name not in self.held)
 
     @property
     def nodes(self) -> int:
@@ -92,7 +99,33 @@ class Model:
     def named(self, eta: np.ndarray | Tensor) -> dict[str, Tensor]:
         """Return parameters by name."""
         vector = torch.as_tensor(eta, dtype=torch.float64)
-        return dict(zip(self.names, vector.unbind(-1), strict=True))
+        held = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.held.items()}
+        return held | dict(zip(self.names, vector.unbind(-1), strict=True))
+
+    def shapes_as_noise(self, eta: np.ndarray, solution: Solution) -> Model:
+        """Return the model whose Gaussians of lens light keep their shapes, changes of these being a part of the noise.
+
+        Of a galaxy in thousands of pixels the shape is known to a percent, where the image is linear in it; a shape that pixels
+        say little of belongs to faint light, where it matters little. Two sets of Gaussians may exchange their roles, or one
+        vanish, and chains through their shapes find no rest; there is nothing in them that anybody wants to know.
+
+        Args:
+            eta: `(p,)` best parameters.
+            solution: amplitudes there; changes of the shapes are those of this light.
+        """
+        shapes = [name for shape in self.lens_light.shapes if shape.kind == "mge" for name in shape.parameters]
+        own = [self.names.index(name) for name in shapes]
+        if not own:
+            return self
+        low, high = self.bounds
+        changes, _ = self.derivatives(eta, solution)
+        widths = (high - low)[own] / math.sqrt(12)  # of priors that are uniform between bounds
+        held = dict(zip(shapes, eta[own].tolist(), strict=True))
+        return replace(self, held=self.held | held, nuisance=Nuisance.of(changes[:, own], widths))
+
+    def whitened(self, images: np.ndarray) -> np.ndarray:
+        """Return images `(N, ...)` in units of the white noise in those of all the noise."""
+        return images if self.nuisance is None else self.nuisance.whitened(images)
 
     def masses(self, value: dict[str, Tensor]) -> tuple[Mass, ...]:
         """Return all deflectors."""
@@ -144,7 +177,7 @@ class Model:
         """Return the linear problem of these parameters."""
         R, log_det = (self.grid.precision, self.grid.log_det) if self.grid is not None else (np.zeros((0, 0)), 0.0)
         offset = float(self._offsets(eta).square().sum())
-        return Linear.of(self.columns(eta), self.observation.data, R, log_det, offset)
+        return Linear.of(self.whitened(self.columns(eta)), self.whitened(self.observation.data), R, log_det, offset)
 
     def _offsets(self, eta: np.ndarray) -> Tensor:
         """Return `(..., 2n)` whitened offsets of positions and points in the source plane, for parameters `(..., p)`."""
@@ -216,7 +249,7 @@ class Model:
             for axis in (0, 1):
                 slopes = self.points.columns(value, observation, "xy"[axis])
                 V[:, first + axis :: 2] = slopes * solution.x[self.blocks["points"]]
-        return V, log_dets
+        return self.whitened(V), log_dets
 
     def _moved(self, traced: tuple[Tensor, Tensor], value: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
         """Return the derivatives of where rays end, in the source's coordinates, from the masses that have the parameter."""
@@ -237,7 +270,7 @@ class Model:
         """
         grid = self.grid
         assert grid is not None
-        planes = back_to_sky(self.observation.blur, solution.influence(), grid.operator(bx, by))
+        planes = back_to_sky(self.observation.blur, self.whitened(solution.influence()), grid.operator(bx, by))
         return grid.slopes(torch.from_numpy(planes * self.observation.pixel_scale**2), bx, by)
 
     def source(self, x: np.ndarray, eta: np.ndarray, bx: Tensor, by: Tensor, place: Place | None = None) -> Tensor:
