@@ -107,7 +107,7 @@ class Model:
 
         Of a galaxy in thousands of pixels the shape is known to a percent, where the image is linear in it; a shape that pixels
         say little of belongs to faint light, where it matters little. Two sets of Gaussians may exchange their roles, or one
-        vanish, and chains through their shapes find no rest; there is nothing in them that anybody wants to know.
+        vanish, and chains through their shapes find no rest, though no mass depends on which set is which.
 
         Args:
             eta: `(p,)` best parameters.
