@@ -14,8 +14,6 @@ from darklens.lensing import SIE, Cosmology
 from darklens.simulate.populations.base import Perturbers, Population, System, points, truth_of
 from darklens.simulate.priors import ANGLE, Fixed, PowerLaw, Prior, Uniform
 
-Number = TypeVar("Number", float, Tensor)
-
 
 @dataclass(frozen=True)
 class DeepLenseSim(Population):
@@ -117,6 +115,9 @@ class DeepLenseSim(Population):
 @functools.cache
 def _radius_of_one_sun(z_lens: float, z_source: float) -> float:
     return Cosmology().einstein_radius_as_published(1.0, z_lens, z_source)
+
+
+Number = TypeVar("Number", float, Tensor)
 
 
 def de_broglie_arcsec(m_axion: Number) -> Number:
