@@ -55,7 +55,7 @@ def write_json(path: Path, content: object) -> None:
     write_atomic(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
-def plain(value: object) -> object:
+def plain(value: object) -> Any:
     """Return data as JSON can hold it: numpy numbers and arrays become Python's, numbers that are not finite null."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}

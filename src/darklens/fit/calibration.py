@@ -91,7 +91,7 @@ def calibrate(images: np.ndarray, plan: Plan, *, log: Callable[[str], None] = la
     log(
         f"{int(usable.sum())} of {len(images)} lenses fitted, median reduced chi^2 {np.median(first.chi2):.3f} with the first guess"
     )
-    search = _Search(images[usable], plan, first.parameters[usable])
+    search = _Search(images[usable], plan, plan.psf, first.parameters[usable])
     sigma, error = search.minimum()
     measured = replace(plan, psf=replace(plan.psf, fwhm=sigma * FWHM_PER_SIGMA))
     fit = measured.fit(images[usable])
@@ -103,16 +103,16 @@ def calibrate(images: np.ndarray, plan: Plan, *, log: Callable[[str], None] = la
 class _Search:
     """Chi^2 of a set of images as a function of the PSF's width; every call starts from the lenses of the call before."""
 
-    def __init__(self, images: np.ndarray, plan: Plan, parameters: np.ndarray) -> None:
+    def __init__(self, images: np.ndarray, plan: Plan, psf: GaussianPSF, parameters: np.ndarray) -> None:
         v0, v1 = plan.noise.variance(images)
         self.arrays = images.astype(np.float64), v0, v1
-        self.plan, self.parameters = plan, parameters
+        self.plan, self.psf, self.parameters = plan, psf, parameters
         # weights stay those of the first fit: chi^2 of different widths must be weighed alike
-        pictures = self._pictures(plan.psf.sigma)
+        pictures = self._pictures(psf.sigma)
         self.weights = normal_equations(pictures, plan.model, np.arange(len(images)), parameters).weights
 
     def _pictures(self, sigma: float) -> Images:
-        psf = replace(self.plan.psf, fwhm=sigma * FWHM_PER_SIGMA)
+        psf = replace(self.psf, fwhm=sigma * FWHM_PER_SIGMA)
         return Images(*self.arrays, self.plan.pixel_scale, psf)
 
     def chi2(self, sigma: float) -> float:
@@ -123,7 +123,7 @@ class _Search:
 
     def minimum(self) -> tuple[float, float]:
         """Bracket the minimum outwards from the guess, then fit parabolas on ever finer triples."""
-        centre, step = self.plan.psf.sigma, 1.15
+        centre, step = self.psf.sigma, 1.15
         low, high = (centre * f for f in RANGE)
         known: dict[float, float] = {}
 

@@ -90,6 +90,8 @@ def evidence(
 def _maps(images: Images, parameters: np.ndarray, model: LensModel, crop: int | None, bin: int) -> np.ndarray:
     n, height, width = images.data.shape
     at = normal_equations(images, model, np.arange(n), parameters, full=True)
+    assert at.model is not None
+    assert at.jacobian is not None
     window = _window(height, width, crop)
 
     def binned(array: np.ndarray | Tensor) -> Tensor:

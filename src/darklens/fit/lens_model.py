@@ -6,6 +6,7 @@ those of the truth columns of simulated tables. Shear is about the field's centr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -118,3 +119,8 @@ def profiles(parameters: Tensor) -> tuple[tuple[Mass, ...], tuple[Light, ...], t
     source = (SersicEllipse(*(value[k] for k in _SOURCE)),)
     lens_light = (SersicEllipse(*(value[k] for k in _LENS_LIGHT)),)
     return mass, source, lens_light, value["sky"]
+
+
+def brightness(lights: Iterable[Light], x: Tensor, y: Tensor) -> Tensor:
+    """Return the surface brightness of profiles together."""
+    return sum((light.intensity(x, y) for light in lights), x.new_zeros(()))

@@ -9,15 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from darklens.fit.lens_model import LensModel
 from darklens.fit.normal_equations import Images, Normal, normal_equations
 
 EXPECTED_DECREASE = 1e-2
 """Of chi^2 at convergence; a tenth of a standard deviation of one parameter."""
 MAX_DAMPING = 1e7
+
+
+class Bounded(Protocol):
+    """What the descent asks of a model."""
+
+    @property
+    def free_index(self) -> list[int]:
+        """Positions of the fitted parameters among all."""
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lower and upper bounds of the free parameters."""
 
 
 @dataclass
@@ -43,7 +54,7 @@ class State:
 
 def minimise(
     images: Images,
-    model: LensModel,
+    model: Bounded,
     which: np.ndarray,
     start: np.ndarray,
     *,

@@ -17,6 +17,7 @@ MAX_COUNTS = 100_000
 """Steps between the minimum and the maximum of a min-max scaled image up to which its counts are looked for."""
 
 
+@dataclass(frozen=True)
 class Noise(ABC):
     """A noise model; `variance` returns `v0` of the shape of the images and `v1` of shape `(N,)`."""
 

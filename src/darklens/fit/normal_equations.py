@@ -6,6 +6,7 @@ Both give the same numbers; PyTorch is the reference, takes any PSF, and runs on
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from darklens import native
-from darklens.fit.lens_model import PARAMETERS, LensModel, profiles
+from darklens.fit.lens_model import PARAMETERS, LensModel, brightness, profiles
 from darklens.lensing import trace
 from darklens.simulate import GaussianPSF, pixel_grid
 from darklens.simulate.psf import PSF, gaussian_taps
@@ -109,7 +110,7 @@ def normal_equations(
     return _native(function, images, model, which, parameters, weights_in, full)
 
 
-def _kernel(dtype: np.dtype) -> ctypes._CFuncPtr | None:
+def _kernel(dtype: np.dtype) -> Callable[..., None] | None:
     library = native.library(SOURCE)
     if library is None:
         return None
@@ -119,7 +120,7 @@ def _kernel(dtype: np.dtype) -> ctypes._CFuncPtr | None:
 
 
 def _native(
-    function: ctypes._CFuncPtr,
+    function: Callable[..., None],
     images: Images,
     model: LensModel,
     which: np.ndarray,
@@ -130,16 +131,20 @@ def _native(
     dtype, jobs, count = images.data.dtype, len(which), len(model.free)
     real = ctypes.c_float if dtype == np.float32 else ctypes.c_double
     height, width = images.data.shape[1:]
+    assert isinstance(images.psf, GaussianPSF), "the kernel knows no other"
     radius = images.psf.margin(images.pixel_scale)
     taps = np.array(gaussian_taps(images.psf.sigma / images.pixel_scale, radius), dtype)
     which, free = np.ascontiguousarray(which, np.int32), np.array(model.free_index, np.int32)
     with np.errstate(over="ignore"):  # a step beyond what a float holds has no finite cost, and is not taken
         parameters = np.ascontiguousarray(parameters, dtype)
     out = Normal(
-        *(np.zeros((jobs, *shape)) for shape in ((), (), (count, count), (count,))),
-        np.empty((jobs, height, width), dtype),
-        np.empty((jobs, height, width), dtype) if full else None,
-        np.empty((jobs, count, height, width), dtype) if full else None,
+        cost_in=np.zeros(jobs),
+        cost=np.zeros(jobs),
+        A=np.zeros((jobs, count, count)),
+        g=np.zeros((jobs, count)),
+        weights=np.empty((jobs, height, width), dtype),
+        model=np.empty((jobs, height, width), dtype) if full else None,
+        jacobian=np.empty((jobs, count, height, width), dtype) if full else None,
     )
     for array in (images.data, images.v0, images.v1):
         assert array.flags.c_contiguous, "the kernel reads plain arrays"
@@ -183,8 +188,8 @@ def _reference(
         jobs = slice(first, first + size)
         weights = None if weights_in is None else weights_in[jobs]
         parts.append(_reference_chunk(images, model, which[jobs], parameters[jobs], weights, full, device))
-    join = [[getattr(part, name) for part in parts] for name in Normal.__dataclass_fields__]
-    return Normal(*(None if values[0] is None else np.concatenate(values) for values in join))
+    join = {name: [getattr(part, name) for part in parts] for name in Normal.__dataclass_fields__}
+    return Normal(**{name: np.concatenate(arrays) for name, arrays in join.items() if arrays[0] is not None})
 
 
 def smooth_image(parameters: torch.Tensor, model: LensModel, shape: tuple[int, int], pixel_scale: float, psf: PSF) -> torch.Tensor:
@@ -192,8 +197,8 @@ def smooth_image(parameters: torch.Tensor, model: LensModel, shape: tuple[int, i
     x, y = pixel_grid(shape, pixel_scale, psf.margin(pixel_scale), parameters.dtype, parameters.device)
     masses, source, lens_light, sky = profiles(parameters)
     beta = trace(masses, x, y)
-    light = sum(s.intensity(*beta) for s in source)
-    light = light + sum(s.intensity(x, y) for s in lens_light) if model.lens_light else light
+    light = brightness(source, *beta)
+    light = light + brightness(lens_light, x, y) if model.lens_light else light
     return psf.convolve(light * pixel_scale**2, pixel_scale) + sky[:, None, None]
 
 
@@ -212,14 +217,14 @@ def _reference_chunk(
         return torch.as_tensor(array, dtype=dtype, device=device)
 
     data, v0, v1 = tensor(images.data[which]), tensor(images.v0[which]), tensor(images.v1[which])[:, None, None]
-    p = tensor(parameters)
-    image = partial(smooth_image, model=model, shape=data.shape[1:], pixel_scale=images.pixel_scale, psf=images.psf)
+    p, (height, width) = tensor(parameters), images.data.shape[1:]
+    image = partial(smooth_image, model=model, shape=(height, width), pixel_scale=images.pixel_scale, psf=images.psf)
 
     columns = []
     for k in model.free_index:  # forward mode: one pass a parameter, for all images
         tangent = torch.zeros_like(p)
         tangent[:, k] = 1
-        total, column = torch.func.jvp(image, (p,), (tangent,))
+        total, column = torch.func.jvp(image, (p,), (tangent,))  # type: ignore[misc] # two, without `has_aux`
         columns.append(column)
     jacobian = torch.stack(columns, 1)
     flux = total - p[:, PARAMETERS.index("sky"), None, None]

@@ -153,6 +153,7 @@ class Plan:
 def _psf_as_dict(psf: PSF) -> dict[str, Any]:
     if isinstance(psf, GaussianPSF):
         return {"kind": "gaussian", "fwhm": psf.fwhm, "truncation": psf.truncation}
+    assert isinstance(psf, TabulatedPSF)
     return {"kind": "kernel", "kernel": psf.kernel.tolist(), "pixel_scale": psf.pixel_scale}
 
 

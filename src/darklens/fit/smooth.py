@@ -13,7 +13,7 @@ from darklens.fit.levenberg_marquardt import State, covariance, minimise
 from darklens.fit.noise import Noise
 from darklens.fit.normal_equations import Images, normal_equations, weighed
 from darklens.fit.starts import starts
-from darklens.simulate import GaussianPSF
+from darklens.simulate import GaussianPSF, TabulatedPSF
 from darklens.simulate.psf import PSF
 from darklens.units import FWHM_PER_SIGMA
 
@@ -184,6 +184,7 @@ def _width(psf: PSF, pixel_scale: float) -> float:
     """Return the standard deviation of a PSF in arcsec, of its core if it is a kernel: wings would make it useless."""
     if isinstance(psf, GaussianPSF):
         return psf.sigma
+    assert isinstance(psf, TabulatedPSF)
     side = (psf.kernel > 0.5 * psf.kernel.max()).sum() ** 0.5  # full width at half maximum of a round core, in pixels
     return max(1.0, 2 * side / np.pi**0.5) * pixel_scale / FWHM_PER_SIGMA
 
@@ -209,8 +210,8 @@ def _polish(images: Images, model: LensModel, state: State, effort: Effort, devi
     rest = np.flatnonzero(~state.converged)
     if len(rest):
         rows = state.which[rest]
-        arrays = (array[rows].astype(np.float64) for array in (images.data, images.v0, images.v1))
-        double = Images(*arrays, images.pixel_scale, images.psf)
+        data, v0, v1 = (array[rows].astype(np.float64) for array in (images.data, images.v0, images.v1))
+        double = Images(data, v0, v1, images.pixel_scale, images.psf)
         better = minimise(double, model, np.arange(len(rest)), state.parameters[rest], iterations=2 * effort.fine, device=device)
         _take(
             state, better, rest, better.converged
@@ -256,6 +257,7 @@ def _take(state: State, other: State, rows: np.ndarray, better: np.ndarray) -> N
 
 def _result(images: Images, model: LensModel, state: State, dof: np.ndarray, device: str) -> SmoothFit:
     last = normal_equations(images, model, state.which, state.parameters, full=True, device=device)
+    assert last.model is not None
     residual = (images.data - last.model) * np.sqrt(last.weights)
     errors = covariance(last.A)
     converged = state.converged & np.isfinite(errors).all((1, 2))  # a parameter without a trace in the image has not been found

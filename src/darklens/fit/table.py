@@ -83,9 +83,9 @@ def evidence_table(
         "channels": list(CHANNELS),
     }
     if table.path is None:
-        fits = [(b, plan.fit(b["image"])) for b in table.batches(BATCH)]
+        fitted = [(b, plan.fit(b["image"])) for b in table.batches(BATCH)]
         rows = [
-            _columns(b["id"], b["label"], fit) | {"images": plan.evidence(b["image"], fit, crop=crop, bin=bin)} for b, fit in fits
+            _columns(b["id"], b["label"], fit) | {"images": plan.evidence(b["image"], fit, crop=crop, bin=bin)} for b, fit in fitted
         ]
         return _in_memory(rows, table.classes, about)
     fits = fit_table(table, plan, progress=fit_progress)
@@ -175,7 +175,7 @@ def _chained(first: list[Record], stream: Iterator[Record]) -> Iterator[list[Rec
 
 
 def _columns(ids: Any, labels: Any, fit: SmoothFit) -> dict[str, Any]:
-    truth = {}
+    truth: dict[str, np.ndarray] = {}
     for name in fit.names:
         truth |= {
             f"fit_{name}": fit[name],

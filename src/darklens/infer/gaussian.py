@@ -91,13 +91,18 @@ class Gaussian:
 
     def matched(self, slope: Slope, generator: np.random.Generator) -> Gaussian:
         """Return the Gaussian whose slopes are those of a density."""
-        gaussian, vectors, values, slopes = self, [], [], []
+        gaussian = self
+        vectors: list[np.ndarray] = []
+        values: list[float] = []
+        slopes: list[np.ndarray] = []
         for _ in range(MATCHES):
             for _ in range(max(DRAWN, len(self.mean))):
                 vector = gaussian.drawn(generator)
                 value, own = slope(vector)
                 if math.isfinite(value) and np.isfinite(own).all():
-                    vectors, values, slopes = [*vectors, vector], [*values, value], [*slopes, own]
+                    vectors.append(vector)
+                    values.append(value)
+                    slopes.append(own)
             if len(values) < DRAWN:
                 break
             gaussian, steady = gaussian._match(np.array(vectors), np.array(values), np.array(slopes))

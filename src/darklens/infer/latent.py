@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 
 from darklens.errors import InputError
-from darklens.lensing import PointMasses, SersicEllipse, Shear
+from darklens.lensing import Mass, PointMasses, SersicEllipse, Shear
 from darklens.simulate import CommonTest, DeepLenseSim, Population, Scene
 from darklens.simulate.populations.deeplense import de_broglie_arcsec
 from darklens.simulate.priors import ANGLE, Fixed, PowerLaw, Prior, Quantiles, Uniform
 
 Values = dict[str, Tensor]
 Points = tuple[Tensor, Tensor, Tensor]
+Smooth = tuple[tuple[Mass, ...], SersicEllipse]
+"""Lens and source."""
 COMMON_MACRO = (
     "theta_E",
     "gamma",
@@ -86,6 +88,8 @@ def hypotheses(population: Population) -> list[Hypothesis]:
     Raises:
         InputError: the population has no map from the unit cube: its number of haloes varies.
     """
+    substructure: dict[str, tuple[int, Callable[..., Points | None]]]
+    macro: Callable[..., Smooth]
     if isinstance(population, CommonTest):
         priors = {name: _prior_of_common(population, name) for name in COMMON_MACRO}
         substructure = {"no": (0, _nothing), "sphere": (1 + 3 * population.n_sub, _spheres), "vort": (5, _vortex)}
@@ -126,7 +130,12 @@ def _blocks(extra: int, n_sub: int) -> Tensor:
 
 
 def _scene(
-    population: Population, label: str, priors: dict[str, Prior], free: list[str], macro: Callable, points: Callable
+    population: Population,
+    label: str,
+    priors: dict[str, Prior],
+    free: list[str],
+    macro: Callable[..., Smooth],
+    points: Callable[..., Points | None],
 ) -> Callable[[Tensor], Scene]:
     def scene(u: Tensor) -> Scene:
         column = {name: u[:, free.index(name)] if name in free else u.new_zeros(len(u)) for name in priors}
@@ -150,7 +159,7 @@ def _prior_of_common(population: CommonTest, name: str) -> Prior:
     return population.angle if name == "source_angle" else getattr(population, name)
 
 
-def _common_macro(population: CommonTest, v: Values) -> tuple[tuple, SersicEllipse]:
+def _common_macro(population: CommonTest, v: Values) -> Smooth:
     phi, source_phi = -torch.deg2rad(v["angle"]), -torch.deg2rad(v["source_angle"])
     shear = Shear(v["gamma"] * torch.cos(2 * phi), v["gamma"] * torch.sin(2 * phi))
     e = (1 - v["source_q"]) / (1 + v["source_q"])
@@ -187,9 +196,9 @@ def _string(count: int, theta_v: Tensor, length: Tensor, angle: Tensor, x: Tenso
     return theta, x + along * torch.cos(angle), y + along * torch.sin(angle)
 
 
-def _deeplense_macro(population: DeepLenseSim, v: Values) -> tuple[tuple, SersicEllipse]:
+def _deeplense_macro(population: DeepLenseSim, v: Values) -> Smooth:
     scale = population.deflection_scale
-    theta_e = population.einstein_radius(1.0) * math.sqrt(scale) * v["lens_mass"].sqrt()
+    theta_e = float(population.einstein_radius(1.0)) * math.sqrt(scale) * v["lens_mass"].sqrt()
     zero = torch.zeros_like(theta_e)
     lens = population.lens_profile(theta_e, v["e1"], v["e2"], zero, zero)
     amp = torch.full_like(theta_e, population.source_amp)
@@ -204,7 +213,7 @@ def _cdm(population: DeepLenseSim, macro: Values, u: Tensor) -> Points:
         quantile(population.r_sub, rest[..., 1]),
         quantile(ANGLE, rest[..., 2]),
     )
-    return population.einstein_radius(1.0) * mass.sqrt(), r * torch.sin(angle), r * torch.cos(angle)
+    return float(population.einstein_radius(1.0)) * mass.sqrt(), r * torch.sin(angle), r * torch.cos(angle)
 
 
 def _axion(population: DeepLenseSim, macro: Values, u: Tensor) -> Points:

@@ -15,9 +15,10 @@ from darklens.evaluate.posterior_figures import corner_figure
 from darklens.evaluate.style import COLOURS, DPI, INK, SKY_MAP, new_figure
 from darklens.files import read_json, write_atomic, write_json
 from darklens.fit.one_lens import LensFit
+from darklens.fit.one_lens.points import Points
 from darklens.infer.lens_points import point_summary
 from darklens.infer.lens_posterior import Posterior
-from darklens.lensing import EPL, SIE, SersicEllipse, Shear
+from darklens.lensing import EPL, SIE, Mass, SersicEllipse, Shear
 from darklens.simulate import Instrument, Scene
 from darklens.simulate.interop.coolest import lensed_points, write_coolest
 from darklens.simulate.psf import TabulatedPSF
@@ -269,11 +270,11 @@ def _coolest(out: Path, fit: LensFit, posterior: Posterior) -> list[str]:
     """Write the lens as a COOLEST template; return what the standard has no place for."""
     value, observation = fit.parameters, fit.model.observation
     shape = value["e1"], value["e2"], value["center_x"], value["center_y"]
-    macro = [EPL(value["theta_E"], value["gamma"], *shape) if "gamma" in value else SIE(value["theta_E"], *shape)]
+    macro: list[Mass] = [EPL(value["theta_E"], value["gamma"], *shape) if "gamma" in value else SIE(value["theta_E"], *shape)]
     if "gamma1" in value:
         macro.append(Shear(value["gamma1"], value["gamma2"]))
     x, lights = fit.found.solution.x, []
-    left_out = [name for name in ("m3", "m4") if name in fit.model.macro.parts]
+    left_out: list[str] = [name for name in ("m3", "m4") if name in fit.model.macro.parts]
     source = _sersics(fit.model.source_light, value, x[: fit.model.source_light.columns]) if fit.model.grid is None else []
     if fit.choices.light.startswith("sersic"):
         lights = _sersics(fit.model.lens_light, value, x[fit.model.blocks["light"]])
@@ -289,7 +290,7 @@ def _coolest(out: Path, fit: LensFit, posterior: Posterior) -> list[str]:
     if fit.model.grid is not None:
         _pixelated_source(content, fit)
     if fit.model.points is not None:
-        _source_of(content)["light_model"].append(_points(fit))
+        _source_of(content)["light_model"].append(_points(fit.model.points, fit))
     if posterior.kind == "samples":
         _statistics(content, posterior)
     write_json(path, content)
@@ -316,8 +317,8 @@ def _pixelated_source(content: dict[str, Any], fit: LensFit) -> None:
     _source_of(content)["light_model"] = [{"type": "PixelatedRegularGrid", "parameters": {"pixels": pixels}}]
 
 
-def _points(fit: LensFit) -> dict[str, Any]:
-    seen = fit.model.points.at(fit.model.named(fit.found.eta))
+def _points(points: Points, fit: LensFit) -> dict[str, Any]:
+    seen = points.at(fit.model.named(fit.found.eta))
     return lensed_points(np.stack([seen.x, seen.y], 1), fit.point_fluxes()[0])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +40,7 @@ class Posterior:
     """
 
     kind: str
-    intervals: dict[str, dict[str, float | None]]
+    intervals: Mapping[str, Mapping[str, float | None]]
     samples: Samples | None
     why: str
 

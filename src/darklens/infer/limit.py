@@ -18,6 +18,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ from darklens.simulate import CommonTest, DeepLenseSim, Preset, Scene
 from darklens.simulate import preset as find_preset
 from darklens.simulate.rng import row_generator
 
+Pick = Callable[[dict[str, Any]], dict[str, Any]]
+"""Says which number of a block of metrics is meant."""
 BATCH = 6
 """Images worked on together, and kept together."""
 FIELD = 5.5
@@ -164,14 +168,14 @@ def _annealed(preset: Preset, rows: range, seed: int, effort: Effort, reference:
     macro = known[0].macro
     optimum = find_optimum(likelihood, known[0], coordinates[0][:, :macro])
     lower, upper, effective = torch.empty_like(oracle), torch.empty(len(rows), dtype=torch.float64), torch.empty_like(oracle)
+    annealed = partial(anneal, chains=effort.chains, steps=effort.steps)
     for k, hypothesis in enumerate(known):
         own = _seed(seed, rows[0], k)
-        options = {"chains": effort.chains, "steps": effort.steps}
-        lower[:, k], effective[:, k] = anneal(optimum.problem(hypothesis, everything, own), seed=own, **options)
+        lower[:, k], effective[:, k] = annealed(optimum.problem(hypothesis, everything, own), seed=own)
         mine = torch.from_numpy(np.flatnonzero(labels == k))
         if len(mine):
             truth = optimum.local(coordinates[k])[mine]
-            upper[mine], _ = anneal(optimum.problem(hypothesis, mine, own), seed=own + 1, truth=truth, **options)
+            upper[mine], _ = annealed(optimum.problem(hypothesis, mine, own), seed=own + 1, truth=truth)
     rest = {} if reference is None else {"reference": reference(images)}
     return _as_rows(labels, oracle, rest, lower=lower, upper=upper, effective=effective)
 
@@ -188,7 +192,7 @@ def _oracle_only(preset: Preset, rows: range, seed: int, effort: Effort, referen
 
 def _coordinates(known: list[Hypothesis], seed: int, rows: range) -> list[Tensor]:
     """Return the coordinates of every row under each class, `(B, size)`; smooth lens and source are the same for all."""
-    drawn = [[] for _ in known]
+    drawn: list[list[np.ndarray]] = [[] for _ in known]
     for row in rows:
         rng = row_generator(seed, row, "limit")
         macro = rng.random(known[0].macro)
@@ -200,7 +204,8 @@ def _coordinates(known: list[Hypothesis], seed: int, rows: range) -> list[Tensor
 def _recorded(preset: Preset, scenes: list[Scene], labels: np.ndarray, with_images: bool) -> tuple[Likelihood, np.ndarray]:
     """Return the likelihood of each row's image, recorded from the scene of its class, and the images as files hold them."""
     side = round(FIELD / preset.instrument.pixel_scale / 2) * 2 if isinstance(preset.population, CommonTest) else None
-    found, images = None, np.zeros((len(labels), *preset.image_shape), np.float32)
+    found: Likelihood | None = None
+    images = np.zeros((len(labels), *preset.image_shape), np.float32)
     for k, scene in enumerate(scenes):
         mine = np.flatnonzero(labels == k)
         if not len(mine):
@@ -212,6 +217,7 @@ def _recorded(preset: Preset, scenes: list[Scene], labels: np.ndarray, with_imag
         found.counts[torch.from_numpy(mine)] = part.counts
         if with_images:
             images[mine] = preset.images(own)[0]
+    assert found is not None, "there is a row, and its class has a scene"
     return found, images
 
 
@@ -278,21 +284,24 @@ def _between(below: list[dict[str, Any]], above: dict[str, Any]) -> dict[str, An
     The middle is the value where half the distance in accuracy is at most `RELIABLE`.
     """
 
-    def best(pick: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any] | None:
+    def best(pick: Pick) -> dict[str, Any] | None:
         return max((pick(block) for block in below), key=lambda number: number["value"], default=None)
 
-    def half(pick: Callable[[dict[str, Any]], dict[str, Any]]) -> float | None:
+    def half(pick: Pick) -> float | None:
         low = best(pick)
         return None if low is None else max(0.0, pick(above)["value"] - low["value"]) / 2
 
-    distance = half(lambda block: block["accuracy"])
+    distance = half(itemgetter("accuracy"))
     known = distance is not None and distance <= RELIABLE
 
-    def number(pick: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-        low, high = best(pick), pick(above)
-        value = max(high["value"], low["value"]) - half(pick) if known else None
+    def number(pick: Pick) -> dict[str, Any]:
+        low, high, gap = best(pick), pick(above), half(pick)
+        value = max(high["value"], low["value"]) - gap if known and low and gap is not None else None
         return {"value": value, "low": low["low"] if low else None, "high": high["high"], "n": high["n"]}
 
-    content = {name: number(lambda block, name=name: block[name]) for name in ("accuracy", "auc_macro")}
-    content["auc"] = {name: number(lambda block, name=name: block["auc"][name]) for name in above["auc"]}
-    return content | {"estimate_error": {name: half(lambda block, name=name: block[name]) for name in ("accuracy", "auc_macro")}}
+    def auc_of(name: str) -> Pick:
+        return lambda block: block["auc"][name]
+
+    content = {name: number(itemgetter(name)) for name in ("accuracy", "auc_macro")}
+    content["auc"] = {name: number(auc_of(name)) for name in above["auc"]}
+    return content | {"estimate_error": {name: half(itemgetter(name)) for name in ("accuracy", "auc_macro")}}

@@ -82,7 +82,7 @@ class Reweighting:
             values, (low, high) = theta[:, self.names.index(name)], prior.support
             columns.append((values - low) / (high - low))
         u = np.stack(columns, 1)
-        return u.clip(1e-9, 1 - 1e-9), ((u >= 0) & (u <= 1)).all(1)
+        return u.clip(1e-9, 1 - 1e-9), np.all((u >= 0) & (u <= 1), axis=1)
 
     def log_posterior(self, likelihood: Likelihood, which: int, theta: np.ndarray) -> np.ndarray:
         """Return ln of likelihood times prior `(S,)`, up to a constant, of draws `(S, P)` for one image of a likelihood."""

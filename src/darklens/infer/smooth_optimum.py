@@ -10,6 +10,7 @@ from torch import Tensor
 from darklens.infer.annealing import Problem
 from darklens.infer.latent import Hypothesis
 from darklens.infer.likelihood import Likelihood
+from darklens.simulate import Scene
 
 STEP = 1e-3
 """Of a finite difference, in units of the prior's width."""
@@ -60,7 +61,7 @@ class Optimum:
         """
         macro = hypothesis.macro
 
-        def scene_at(u_macro: Tensor, w: Tensor):
+        def scene_at(u_macro: Tensor, w: Tensor) -> Scene:
             return hypothesis.scene(torch.cat([u_macro, w], 1))
 
         def log_likelihood(t: Tensor, which: Tensor) -> Tensor:

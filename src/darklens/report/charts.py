@@ -87,7 +87,7 @@ def history_charts(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> li
 
 
 def _series(rows: Sequence[Mapping[str, float]], key: str) -> list[tuple[float, float]]:
-    return [(float(row["epoch"]), float(row[key])) for row in rows if row.get(key) not in (None, "") and "epoch" in row]
+    return [(float(row["epoch"]), float(row[key])) for row in rows if row.get(key) is not None and "epoch" in row]
 
 
 def _positive(lines: Mapping[str, Sequence[tuple[float, float]]]) -> bool:

@@ -40,9 +40,6 @@ def render_comparison(
         InputError: a run without results, or a page that grows too large.
     """
     runs = [run for group in groups for run in group]
-    for run in runs:
-        if run.metrics is None:
-            raise InputError(f"{run.path} has no metrics yet: continue it with darklens train --resume {run.path}")
     names = dict(zip((str(run.path) for run in runs), names_of(runs), strict=True))
     views = [_group(group, names, pairs.get(str(group[0].path), []), curves) for group in groups]
     page = environment().get_template("compare.html").render(
@@ -60,19 +57,30 @@ def render_comparison(
     write_atomic(Path(out), page)
 
 
+def _metrics(run: Run) -> dict[str, Any]:
+    """Return what a run reached on its test images.
+
+    Raises:
+        InputError: it is not there yet.
+    """
+    if run.metrics is None:
+        raise InputError(f"{run.path} has no metrics yet: continue it with darklens train --resume {run.path}")
+    return run.metrics
+
+
 def _row(run: Run, name: str) -> dict[str, Any]:
     """Return one line of the table of all runs."""
-    made = run.provenance or {}
+    made, metrics = run.provenance or {}, _metrics(run)
     return {
         "name": name,
         "task": run.model.get("task", "classification"),
         "model": run.model["name"],
         "data": (run.data or {}).get("preset") or Path(str((run.data or {}).get("source") or "not recorded")).name,
-        "n": run.metrics.get("n"),
+        "n": metrics.get("n"),
         "parameters": made.get("parameters"),
         "minutes": made["training_seconds"] / 60 if made.get("training_seconds") else None,
         "rate": made.get("predict_images_per_s"),
-        "metrics": run.metrics,
+        "metrics": metrics,
     }
 
 
@@ -85,13 +93,13 @@ def _group(
     """Return what the page says of runs that were tested on the same images."""
     data, own = group[0].data or {}, [names[str(run.path)] for run in group]
     histories = {names[str(run.path)]: run.history for run in group if run.history}
-    classes = tells_classes(group[0])
-    views = [{"name": name, "metrics": run.metrics} for name, run in zip(own, group, strict=True)]
+    classes, metrics = tells_classes(group[0]), [_metrics(run) for run in group]
+    views = [{"name": name, "metrics": numbers} for name, numbers in zip(own, metrics, strict=True)]
     what = data.get("preset") or data.get("summary") or group[0].name
     found: dict[str, Any] = {
-        "title": f"{what}: {', '.join(group[0].metrics['classes'])}" if classes else what,
+        "title": f"{what}: {', '.join(metrics[0]['classes'])}" if classes else what,
         "names": own,
-        "n": group[0].metrics.get("n"),
+        "n": metrics[0].get("n"),
         "charts": [],
         "panels": [],
         "matrix": [],
@@ -107,9 +115,9 @@ def _group(
             rates = "false positive rate", "true positive rate"
             found["charts"].append(line_chart(f"ROC of {kind} against the rest", *rates, lines, log_x=True))
     else:
-        listed = dict.fromkeys(key for run in group for key in run.metrics.get("headline") or run.metrics)
-        keys = [key for key in listed if any(is_number(run.metrics.get(key)) for run in group)]
-        found["tables"] = [(words(key), [run.metrics.get(key) for run in group]) for key in keys]
+        listed = dict.fromkeys(key for numbers in metrics for key in numbers.get("headline") or numbers)
+        keys = [key for key in listed if any(is_number(numbers.get(key)) for numbers in metrics)]
+        found["tables"] = [(words(key), [numbers.get(key) for numbers in metrics]) for key in keys]
     found["charts"] = [chart for chart in found["charts"] if chart] + (history_charts(histories) if histories else [])
     return found
 

@@ -95,7 +95,7 @@ def _making(table: Table, preset: Preset | None) -> Section:
     fitted = (
         about.get("fit") and f"Smooth lenses ({about['fit']['model']}) fitted to the table of checksum {about['source_checksum']}."
     )
-    bands = [f"Band {k}: {instrument(band['instrument'])}" for k, band in enumerate(about.get("bands") or [])]
+    bands: list[str | None] = [f"Band {k}: {instrument(band['instrument'])}" for k, band in enumerate(about.get("bands") or [])]
     artefacts = [", ".join(f"{k} {v}".removeprefix("kind ") for k, v in one.items()) for one in about.get("artefacts") or []]
     seed = said("{}: every row is a function of this seed and its number, and of nothing else.", about.get("seed"))
     here = f"darklens {importlib.metadata.version('darklens')}"
@@ -110,7 +110,7 @@ def _making(table: Table, preset: Preset | None) -> Section:
             question("How were they recorded, with which noise?", *_recording(preset), *artefacts),
             question("In what cosmology?", cosmology(about.get("cosmology"))),
             question("What is in the sky?", *(_told(preset.population) if preset else ())),
-            question("From which priors?", preset and _priors(preset), other),
+            question("From which priors?", _priors(preset) if preset else None, other),
         ),
     )
 

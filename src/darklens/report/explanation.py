@@ -66,7 +66,7 @@ def write_explanation(
     """
     known = None if isinstance(truth, str) else truth
     _pictures(out / "figures", content, predictor, seen, maps, known, planes)
-    arrays = {**maps, "id": np.array([record.id for record in seen.records])}
+    arrays: dict[str, Any] = {**maps, "id": np.array([record.id for record in seen.records])}
     arrays |= {} if known is None else {"difference": known.difference, "smooth": known.smooth}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)

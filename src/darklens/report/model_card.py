@@ -121,7 +121,7 @@ def _data(run: Run) -> Section:
         (
             question("What do the images show?", data.get("summary")),
             question("Where do they come from?", data.get("source")),
-            question("How many are there of each class?", splits and counts(splits, run.model["classes"]), fresh),
+            question("How many are there of each class?", counts(splits, run.model["classes"]) if splits else None, fresh),
             question("How large are they?", size(data.get("shape"), data.get("pixel_scale"))),
             question("What is the unit of a pixel?", data.get("flux_unit")),
             question("What instrument saw them?", instrument(data.get("instrument"))),
@@ -240,20 +240,24 @@ def _elsewhere(run: Run) -> Section:
 def _trust(run: Run) -> Section:
     fitted, metrics, novelty = run.calibration or {}, run.metrics or {}, run.novelty or {}
     before, after = (format_interval(fitted.get(key)) for key in ("ece_before", "ece_after"))
-    scaled = fitted and f"Temperature {fitted['temperature']:.3f}, fitted on {fitted['n']:,} {fitted['fitted_on']} images."
+    scaled, flagging = None, None
+    if fitted:
+        scaled = f"Temperature {fitted['temperature']:.3f}, fitted on {fitted['n']:,} {fitted['fitted_on']} images."
+    if novelty:
+        flagging = f"By {novelty['method']}; wanted are false alarms in {novelty['rate']:.0%} of images of its own kind."
     sets = metrics.get("conformal")
     promised = (
         sets and f"{sets['asked']:.0%} asked, {format_interval(sets['coverage'])} measured, {sets['size']:.2f} classes a set."
     )
     own = metrics.get("unusual") and f"Flagged of its own test images: {format_interval(metrics['unusual'])}."
-    others = [(e.name, e.metrics["unusual"]) for e in run.evaluations if (e.metrics or {}).get("unusual")]
+    others = [(e.name, e.metrics["unusual"]) for e in run.evaluations if e.metrics and e.metrics.get("unusual")]
     return Section(
         "Trust",
         (
             question(
                 "Are the probabilities calibrated?",
                 scaled,
-                fitted and f"Calibration error there {before} before and {after} after.",
+                f"Calibration error there {before} before and {after} after." if fitted else None,
                 metrics.get("ece") and f"Calibration error on the test split {format_interval(metrics['ece'])}.",
             ),
             question(
@@ -261,7 +265,7 @@ def _trust(run: Run) -> Section:
             ),
             question(
                 "Does it notice images of another kind?",
-                novelty and f"By {novelty['method']}; wanted are false alarms in {novelty['rate']:.0%} of images of its own kind.",
+                flagging,
                 own,
                 Grid(("evaluation", "flagged"), tuple((name, format_interval(flagged)) for name, flagged in others)),
             ),

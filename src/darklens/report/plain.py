@@ -36,7 +36,7 @@ def render_plain(runs: Sequence[Run], out: Path, *, title: str = "darklens repor
     """
     views = [
         view_of(run, name)
-        | {"tables": tables(run.metrics), "questions": questions_of(run.data or {}), "made": _made(run)}
+        | {"tables": tables(run.metrics or {}), "questions": questions_of(run.data or {}), "made": _made(run)}
         | {"charts": history_charts({run.path.name: run.history}) if run.history else []}
         for run, name in zip(runs, names_of(runs), strict=True)
     ]
@@ -70,9 +70,8 @@ def _made(run: Run) -> list[tuple[str, str]]:
 def tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return tables of numbers: `caption`, `columns`, and `rows` of a label and a number for each column."""
     keys = metrics.get("headline") or [key for key, value in metrics.items() if is_number(value)]
-    own = {"caption": "Value and 95% interval on the test set.", "columns": ["value"], "rows": []}
-    own["rows"] = [(words(key), [metrics[key]]) for key in keys if is_number(metrics.get(key))]
-    found = [own]
+    own = [(words(key), [metrics[key]]) for key in keys if is_number(metrics.get(key))]
+    found: list[dict[str, Any]] = [{"caption": "Value and 95% interval on the test set.", "columns": ["value"], "rows": own}]
     groups = {"": metrics.get("methods") or {}} | {f" against {kind}": g for kind, g in (metrics.get("against") or {}).items()}
     for what, methods in groups.items():
         labels = dict.fromkeys(key for numbers in methods.values() for key in numbers if is_number(numbers[key]))

@@ -145,7 +145,11 @@ def room_of(engine: Engine, name: str) -> int:
             try:
                 with connection.begin():
                     found = connection.scalar(select(ROOMS.c.id).where(ROOMS.c.name == name))
-                    return found or connection.execute(ROOMS.insert().values(name=name)).inserted_primary_key[0]
+                    if found is None:
+                        made = connection.execute(ROOMS.insert().values(name=name)).inserted_primary_key
+                        assert made is not None, "one row is inserted"
+                        found = made[0]
+                    return found
             except IntegrityError:
                 continue
     raise Unreachable(f"the room {name!r} could not be made: try again")

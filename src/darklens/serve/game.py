@@ -127,7 +127,7 @@ async def answer(request: Request, guess: Guess) -> dict[str, Any]:
     truth = scene.labels[0]
     told = WORDS.get(truth, {"title": truth})["title"]
     content = {"truth": truth, "title": told.lower(), "story": _story(scene), "model": network.name, "network": verdict.as_dict()}
-    return plain(content)  # type: ignore[return-value]
+    return plain(content)
 
 
 def _story(scene: Scene) -> str:

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Select, Table, and_, delete, insert, select, update
 
 from darklens.data.decisions import SKIP, Decision
 from darklens.errors import InputError
@@ -164,7 +164,9 @@ class Ledger:
         with writing(self.engine, self.room) as connection:
             now = time.time()
             connection.execute(delete(LEASES).where(LEASES.c.room == self.room, LEASES.c.until < now))
-            taken, done, mine = Counter(), set(), []
+            taken: Counter[str] = Counter()
+            done: set[str] = set()
+            mine: list[str] = []
             for row in connection.execute(self._of_room(VOTES).where(VOTES.c.decision.is_not(None))):
                 done |= {row.candidate} if row.who == who else set()
                 taken[row.candidate] += row.who != who and row.decision != SKIP
@@ -178,7 +180,7 @@ class Ledger:
                 connection.execute(insert(LEASES), rows)
         return free
 
-    def _of_room(self, table):
+    def _of_room(self, table: Table) -> Select[Any]:
         return select(table).where(table.c.room == self.room)
 
     def _known(self, connection: Connection, keys: list[str]) -> dict[str, tuple[str, str, str | None]]:

@@ -57,6 +57,7 @@ class Pictures:
             raise unknown("band", view[:40], there)
         if view == COLOUR:
             rgb = _rgb(record)
+            assert rgb is not None, "what has a colour picture has three bands"
             picture = colour(record.image[list(rgb)], self._balance_of(rgb), stretch)
         else:
             picture = grey(record.image[bands_of(record).index(view)], stretch)

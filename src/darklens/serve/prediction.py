@@ -59,7 +59,7 @@ Maps = Annotated[bool, Query(description="Answer with a frame that carries image
 @router.get("/api/models")
 def models(request: Request) -> list[dict[str, Any]]:
     """List the networks on offer, the default first."""
-    return [plain(network.described) for network in request.app.state.judges.networks.values()]  # type: ignore[misc]
+    return [plain(network.described) for network in request.app.state.judges.networks.values()]
 
 
 @router.get("/api/reliability")
@@ -108,8 +108,9 @@ async def predict(
     if not maps:
         return JSONResponse(plain(answer))
     arrays, fits = await workshop(request).run(_maps, network, images)
-    for row, fitted in zip(rows, fits or [None] * len(rows), strict=True):
-        row |= {"fit": fitted} if fitted else {}
+    if fits:
+        for row, fitted in zip(rows, fits, strict=True):
+            row["fit"] = fitted
     return Response(frame(arrays, **answer), media_type=MEDIA_TYPE)
 
 
@@ -269,10 +270,11 @@ async def classify(request: Request, question: Question) -> Response:
     shop = workshop(request)
     await shop.run(network.loaded)
     images, sentence = await shop.run(as_seen, question.bench, network.described)
-    verdicts = await network.judge(list(images))
-    for verdict in verdicts:
+    verdicts = []
+    for verdict in await network.judge(list(images)):
         if isinstance(verdict, BaseException):
             raise verdict
+        verdicts.append(verdict)
     arrays, fits = await shop.run(_maps, network, [images[0]])
     named = {name.removesuffix("/0"): array for name, array in arrays.items()}
     answer = {"model": network.name, "classes": network.described["classes"], "seen": sentence, "fit": fits[0] if fits else None}

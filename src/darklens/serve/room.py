@@ -157,7 +157,8 @@ class SheetKeeper(threading.Thread):
     def __init__(self, path: Path, room: VettingRoom) -> None:
         super().__init__(name="decisions", daemon=True)
         self.path, self.room, self.changed = path, room, threading.Event()
-        self._stopping, self._seen = threading.Event(), None
+        self._stopping = threading.Event()
+        self._seen: tuple[int, int] | None = None
 
     def take_over(self) -> None:
         """Enter what somebody wrote into the sheet by hand, or on the page that needs no server.

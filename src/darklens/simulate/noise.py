@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ Truth = dict[str, np.ndarray]
 class Recording(ABC):
     """How an instrument turns flux into an image."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every way of recording is a dataclass
     unit: str = "e-/s"
     truth_columns: tuple[str, ...] = ()
 

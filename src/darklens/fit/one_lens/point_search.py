@@ -144,7 +144,8 @@ def _placed(
     near = np.s_[top : round(row) + half + 1, left : round(column) + half + 1]
     kept = observation.mask[near]
     data, noise = observation.image[near][kept], observation.noise[near][kept]
-    v, u = (index[kept] + shift for index, shift in zip(np.indices(kept.shape), (top - row, left - column), strict=True))
+    rows, columns = np.nonzero(kept)
+    v, u = rows + (top - row), columns + (left - column)
     smooth = np.stack([np.ones(len(u)), u, v, u * u, u * v, v * v], 1)
 
     def fit(move: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -89,9 +89,10 @@ class Given:
     def _scale(self, told: float | None, camera: Instrument | None) -> float:
         """Return arcsec a pixel; what the user says goes before what the header says, and both are named where they differ."""
         if self.pixel_scale is None:
-            if told is None and camera is None:
+            known = told or (camera and camera.pixel_scale)
+            if not known:
                 raise InputError(f"{self.image} does not say how large its pixels are: give --pixel-scale in arcsec")
-            return float(told or camera.pixel_scale)
+            return float(known)
         if not 0 < self.pixel_scale < 1e3:
             raise InputError(f'pixel scale {self.pixel_scale:g}" is outside 0 to 1000": give it in arcsec')
         if told and abs(self.pixel_scale / told - 1) > SAME_SCALE:
@@ -175,8 +176,8 @@ def _kernel_of(psf: PSF, scale: float) -> np.ndarray:
     return psf.convolve(point, scale)[0].numpy()
 
 
-def _one(path: Path, hdu: int | str | None, bands: str | None = None, **options: float) -> Record:
-    found = list(read(path, hdu=hdu, bands=bands, **options))
+def _one(path: Path, hdu: int | str | None, bands: str | None = None, *, fill: float, largest: float | None = None) -> Record:
+    found = list(read(path, hdu=hdu, bands=bands, fill=fill, largest=largest))
     if len(found) != 1 or found[0].image.shape[0] != 1:
         planes = sum(r.image.shape[0] for r in found)
         raise InputError(f"{path} holds {planes} planes: one lens is fitted in one band; choose it with --hdu or --bands")

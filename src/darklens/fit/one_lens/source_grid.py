@@ -197,12 +197,13 @@ def adapted(
     if held.sum() < FEWEST:
         raise WorkError("the Einstein ring that was found lies outside the pixels that count: say how large it is with --theta-e")
     frame = Frame.of(*(torch.from_numpy(a) for a in (bx, by, held.astype(float))))
-    lines = []
-    for b in (bx, by):
+
+    def lines(b: np.ndarray) -> np.ndarray:
         low, high = np.quantile(b[held], OUTERMOST)
         margin = MARGIN * (high - low)
-        lines.append(_lines(b, weight, nodes, low - margin, high + margin, even))
-    return SourceGrid(*lines, regularisation, frame=frame)
+        return _lines(b, weight, nodes, low - margin, high + margin, even)
+
+    return SourceGrid(lines(bx), lines(by), regularisation, frame=frame)
 
 
 def _lines(b: np.ndarray, weight: np.ndarray, nodes: int, low: float, high: float, even: float) -> np.ndarray:

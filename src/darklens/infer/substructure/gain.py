@@ -126,7 +126,7 @@ def gain_maps(
     noise = torch.randn(draws, len(work.residual), generator=torch.Generator().manual_seed(seed)).T.contiguous()
     shape = (len(log10_m), *arcs.shape)
     slope, information = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-    largest, limits = torch.zeros(draws), _limits(len(log10_m))
+    largest, (least, most) = torch.zeros(draws), _limits(len(log10_m))
     for first in range(0, len(places), BLOCK):
         some = places[first : first + BLOCK]
         for k, mass in enumerate(log10_m):
@@ -136,11 +136,11 @@ def gain_maps(
             f = torch.maximum((template * free).sum(1), ROUNDING * size)
             slope[k, some[:, 0], some[:, 1]] = (template @ work.residual).numpy()
             information[k, some[:, 0], some[:, 1]] = f.numpy()
-            chi2, _ = _gain(free @ noise, f[:, None], tuple(limit[k : k + 1] for limit in limits))
+            chi2, _ = _gain(free @ noise, f[:, None], (least[k : k + 1], most[k : k + 1]))
             largest = torch.maximum(largest, chi2.amax(0))
         progress(min(first + BLOCK, len(places)), len(places))
-    filled = (_filled(maps, places, stride) for maps in (slope, information))
-    return GainMaps(np.array(log10_m), *filled, largest.sqrt().numpy())
+    slope, information = (_filled(maps, places, stride) for maps in (slope, information))
+    return GainMaps(np.array(log10_m), slope, information, largest.sqrt().numpy())
 
 
 def _places(arcs: np.ndarray, pixel_scale: float, stride: int) -> np.ndarray:

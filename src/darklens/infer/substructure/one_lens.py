@@ -67,8 +67,16 @@ def localise_lens(
             "evidence for a clump; give more --starts, --theta-e, or another --model"
         )
     log(f"smooth lens: reduced chi^2 {fit.reduced_chi2:.3f}, ln E {fit.evidence:.1f}; looking for {clump.kind} clumps")
-    search = {"draws": settings.draws, "count": settings.candidates, "seed": settings.seed, "stride": settings.stride}
-    maps, weighed = search_lens(fit, clump, log10_m=REAL_MASSES, progress=progress, **search)
+    maps, weighed = search_lens(
+        fit,
+        clump,
+        log10_m=REAL_MASSES,
+        draws=settings.draws,
+        count=settings.candidates,
+        seed=settings.seed,
+        stride=settings.stride,
+        progress=progress,
+    )
     name = Path(given.image.name.removesuffix(".gz").removesuffix(".fz")).stem
     found = _written(name, known["image"], fit, maps, weighed, clump, settings, given, out)
     log(f"{name}: " + sentence(found["candidates"]))

@@ -106,7 +106,7 @@ def _clump(
     name = request.preset or (manifest or {}).get("preset") or ("common-test" if "common-test" in plan.origin else None)
     if (z_lens is None) != (z_source is None):
         raise InputError("one redshift without the other turns no deflection into a mass: give both --z-lens and --z-source")
-    if z_lens is not None:
+    if z_lens is not None and z_source is not None:
         return Clump(z_lens, z_source, kind or "tnfw")
     if name is None:
         raise InputError("these images do not say at which redshifts lens and source are: give --z-lens and --z-source")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from darklens.infer.substructure.clump import Clump
 from darklens.infer.substructure.gain import MASSES, GainMaps, gain_maps, peaks
+from darklens.lensing import Mass
 
 if TYPE_CHECKING:
     from darklens.fit.one_lens import LensFit
@@ -155,23 +156,26 @@ def weigh(
     options = {"initial_simplex": simplex, "maxfev": evaluations, "xatol": 5e-3, "fatol": 0.05}
     best = minimize(loss, begin, method="Nelder-Mead", options=options)
     free = fit.refitted(_mass(clump, best.x), iterations=iterations)
-    errors, gains = _errors(gain, best.x, -best.fun), (float(-best.fun), float(free.evidence - fit.evidence))
-    return Weighed(*map(float, best.x), errors, *gains, significance)
+    x, y, log10_m = best.x.tolist()
+    errors, gained = _errors(gain, best.x, -best.fun), float(free.evidence - fit.evidence)
+    return Weighed(x, y, log10_m, errors, float(-best.fun), gained, significance)
 
 
-def _mass(clump: Clump, place: np.ndarray):
+def _mass(clump: Clump, place: np.ndarray) -> Mass:
     x, y, log10_m = torch.as_tensor(place, dtype=torch.float64)[:, None]
     return clump.profile(log10_m, x, y)
 
 
 def _errors(gain: Callable[[np.ndarray], float], best: np.ndarray, top: float) -> tuple[float, float, float]:
     """Return one over the root of the curvature along each coordinate: errors with the others held."""
-    found, (place, mass) = [], WANDERED
-    for k, (step, most) in enumerate(((0.05, place), (0.05, place), (0.15, mass))):
+
+    def error(k: int, step: float, most: float) -> float:
         move = np.eye(3)[k] * step
         curvature = (2 * top - gain(best + move) - gain(best - move)) / step**2
-        found.append(curvature**-0.5 if curvature > most**-2 else np.nan)
-    return tuple(map(float, found))
+        return float(curvature**-0.5) if curvature > most**-2 else np.nan
+
+    place, mass = WANDERED
+    return error(0, 0.05, place), error(1, 0.05, place), error(2, 0.15, mass)
 
 
 def search_lens(

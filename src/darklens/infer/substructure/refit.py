@@ -8,6 +8,7 @@ and clump, and `dS/dq` for the source.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from darklens.fit import PARAMETERS, LensModel, Plan, SmoothFit
-from darklens.fit.lens_model import profiles
+from darklens.fit.lens_model import brightness, profiles
 from darklens.fit.levenberg_marquardt import covariance, minimise
 from darklens.fit.normal_equations import Images, Normal
 from darklens.infer.substructure.clump import Clump
@@ -95,12 +96,13 @@ def refit(
     variance = np.diagonal(covariance(last.A)[0])[-3:]
     before = float((lens.weights * lens.residual**2).sum())
     after = float((lens.weights * (one.data - last.model)[0] ** 2).sum())
-    x, y, log10_m = map(float, here[0, -3:])
+    x, y, log10_m = here[0, -3:].tolist()
     stayed = np.hypot(x - start[0], y - start[1]) < WANDERED and BOUNDS[0] < log10_m < BOUNDS[1]
     converged = bool(state.converged[0] and stayed and np.all(variance > 0))
-    errors = tuple(map(float, np.sqrt(variance))) if converged else (np.nan,) * 3
+    error_x, error_y, error_m = np.sqrt(variance).tolist() if converged else (np.nan,) * 3
     degrees = int(good.sum()) - len(model.free_index)
-    return Refit(x, y, log10_m, errors, before - after, float(last.cost[0]) / degrees, converged, here[0])
+    chi2 = float(last.cost[0]) / degrees
+    return Refit(x, y, log10_m, (error_x, error_y, error_m), before - after, chi2, converged, here[0])
 
 
 class _Clumped:
@@ -124,13 +126,7 @@ class _Clumped:
         margin = images.psf.margin(images.pixel_scale)
         self.x, self.y = pixel_grid(images.data.shape[1:], images.pixel_scale, margin)
         self.at = torch.from_numpy(parameters[: len(PARAMETERS)].copy())
-        columns = []
-        for k in self.lens:
-            tangent = torch.zeros_like(self.at)
-            tangent[k] = 1
-            self.alpha, column = torch.func.jvp(self._deflection, (self.at,), (tangent,))
-            columns.append(column)
-        self.slope = torch.stack(columns)
+        self.alpha, self.slope = _derivatives(self._deflection, self.at, self.lens)
 
     def _deflection(self, values: Tensor) -> Tensor:
         """Return the smooth lens's deflection `(2, H, W)`."""
@@ -150,8 +146,8 @@ class _Clumped:
     def _shining(self, values: Tensor, beta_x: Tensor, beta_y: Tensor) -> Tensor:
         """Return the light before the PSF, per arcsec^2."""
         _, source, lens_light, _ = profiles(values)
-        light = sum(s.intensity(beta_x, beta_y) for s in source)
-        return light + sum(s.intensity(self.x, self.y) for s in lens_light) if self.smooth.lens_light else light
+        light = brightness(source, beta_x, beta_y)
+        return light + brightness(lens_light, self.x, self.y) if self.smooth.lens_light else light
 
     def equations(
         self,
@@ -166,7 +162,7 @@ class _Clumped:
         """Return the normal equations of one job; arguments as of `darklens.fit.normal_equations`."""
         p = torch.from_numpy(parameters[0])
         values, where = p[: len(PARAMETERS)], p[len(PARAMETERS) :]
-        clump, by_clump = _derivatives(self._bent, where)
+        clump, by_clump = _derivatives(self._bent, where, [0, 1, 2])
         moved = (values - self.at)[self.lens]
         beta = torch.stack([self.x, self.y]) - self.alpha - torch.einsum("k,kchw->chw", moved, self.slope) - clump
         light, gradient = _gradient(lambda bx, by: self._shining(values, bx, by), beta)
@@ -186,20 +182,20 @@ class _Clumped:
         return torch.func.jvp(lambda v: self._shining(v, *beta), (values,), (tangent,))[1]
 
 
-def _derivatives(function, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a function's value and its derivatives by each of a few numbers, stacked in front."""
+def _derivatives(function: Callable[[Tensor], Tensor], at: Tensor, which: list[int]) -> tuple[Tensor, Tensor]:
+    """Return a function's value and its derivatives by some of its numbers, stacked in front."""
     columns = []
-    for tangent in torch.eye(len(at), dtype=at.dtype):
-        value, column = torch.func.jvp(function, (at,), (tangent,))
+    for tangent in torch.eye(len(at), dtype=at.dtype)[which]:
+        value, column = torch.func.jvp(function, (at,), (tangent,))  # type: ignore[misc] # two, without `has_aux`
         columns.append(column)
     return value, torch.stack(columns)
 
 
-def _gradient(brightness, beta: Tensor) -> tuple[Tensor, Tensor]:
+def _gradient(light_at: Callable[[Tensor, Tensor], Tensor], beta: Tensor) -> tuple[Tensor, Tensor]:
     """Return the surface brightness and its gradient in the source plane, `(2, H, W)`."""
     one, zero = torch.ones_like(beta[0]), torch.zeros_like(beta[0])
-    light, by_x = torch.func.jvp(brightness, tuple(beta), (one, zero))
-    _, by_y = torch.func.jvp(brightness, tuple(beta), (zero, one))
+    light, by_x = torch.func.jvp(light_at, tuple(beta), (one, zero))  # type: ignore[misc] # two, without `has_aux`
+    by_y = torch.func.jvp(light_at, tuple(beta), (zero, one))[1]
     return light, torch.stack([by_x, by_y])
 
 

@@ -202,9 +202,9 @@ def search(
 def _candidate(
     start: tuple[float, float, float], z: float, again: Refit | None, noise: LookElsewhere, threshold: float
 ) -> Candidate:
-    settled = again is not None and again.converged
-    place = (again.x, again.y, again.log10_m) if settled else start
-    errors = again.errors if settled else (np.nan,) * 3
+    place, errors = start, (np.nan, np.nan, np.nan)
+    if again is not None and again.converged:
+        place, errors = (again.x, again.y, again.log10_m), again.errors
     return Candidate(*place, errors, z, noise.false_alarm(z), noise.exceeded(z), again, z >= threshold)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from darklens.errors import InputError
 from darklens.fit import PARAMETERS, Plan, SmoothFit
-from darklens.fit.lens_model import profiles
+from darklens.fit.lens_model import brightness, profiles
 from darklens.fit.normal_equations import normal_equations, weighed
 from darklens.lensing import trace
 from darklens.simulate import pixel_grid
@@ -83,6 +84,8 @@ def smooth_lens(image: np.ndarray, fit: SmoothFit, plan: Plan, *, row: int = 0, 
     values = torch.as_tensor(fit.parameters[row], dtype=torch.float32)
     masses, source, _, _ = profiles(values)
     assert len(values) == len(PARAMETERS)
+    assert at.model is not None
+    assert at.jacobian is not None
     return SmoothLens(
         residual=(one.data - at.model)[0],
         weights=at.weights[0],
@@ -90,7 +93,7 @@ def smooth_lens(image: np.ndarray, fit: SmoothFit, plan: Plan, *, row: int = 0, 
         prior=None,
         model=at.model[0],
         beta=trace(masses, x, y),
-        brightness=lambda bx, by: sum(light.intensity(bx, by) for light in source),
+        brightness=partial(brightness, source),
         psf=plan.psf,
         pixel_scale=plan.pixel_scale,
     )

@@ -93,7 +93,8 @@ class ParametricTemplates:
             x, y = pixel_grid((2 * height - 1, 2 * width - 1), self.lens.pixel_scale, 0, torch.float32)
             zero = torch.zeros(1)
             profile = self.clump.profile(torch.tensor([log10_m]), zero, zero)
-            self._kernels[log10_m] = tuple(a.flatten() for a in profile.deflection(x, y))
+            alpha_x, alpha_y = profile.deflection(x, y)
+            self._kernels[log10_m] = alpha_x.flatten(), alpha_y.flatten()
         return self._kernels[log10_m]
 
     def whitened(self, log10_m: float, places: np.ndarray) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ DESCRIPTIONS = {
 UNITS = {"ra": "deg", "dec": "deg", "known_separation": "arcsec"}
 
 
-def as_table(columns: dict[str, Sequence], probability: str) -> Table:
+def as_table(columns: Mapping[str, Sequence], probability: str) -> Table:
     """Return columns as an astropy table with units and descriptions.
 
     Args:

@@ -108,9 +108,11 @@ def _encoded(view: np.ndarray, size: int, quality: int) -> str:
     picture = Image.fromarray(np.rint(255 * view[::-1]).astype(np.uint8))
     largest = max(picture.size)
     if largest > size:
-        picture = picture.resize(tuple(max(1, round(s * size / largest)) for s in picture.size), Image.Resampling.LANCZOS)
+        width, height = (max(1, round(s * size / largest)) for s in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     elif size // largest > 1:
-        picture = picture.resize(tuple(s * (size // largest) for s in picture.size), Image.Resampling.NEAREST)
+        width, height = (s * (size // largest) for s in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", quality=quality, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

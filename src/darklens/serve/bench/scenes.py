@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from darklens.lensing import EPL, Mass, PointMasses, SersicEllipse, Shear, TNFWHalos, Vortex
+from darklens.lensing.base import Parameter
 from darklens.serve.bench.cameras import Camera
 from darklens.serve.bench.parameters import Bench
 from darklens.simulate import Scene, Subhalos, halos, row_generator
@@ -67,7 +68,7 @@ def _lens(bench: Bench, theta_E: float) -> EPL:
     return EPL(*_columns(theta_E, bench.gamma, bench.e1, bench.e2, 0.0, 0.0))
 
 
-def _columns(*values: float) -> tuple[torch.Tensor, ...]:
+def _columns(*values: Parameter) -> tuple[torch.Tensor, ...]:
     return tuple(torch.tensor([float(v)], dtype=torch.float64) for v in values)
 
 

@@ -8,6 +8,7 @@ derivatives, finite for point masses too (Gauss's theorem).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -110,11 +111,11 @@ def curves_of(scene: Scene, half: float) -> View:
     macro = _deflection(scene.macro, x, y)
     clumps = _of_substructure(scene.substructure, x, y)
     step = 2 * half / CELLS
-    (xx, xy, yx, yy), (cxx, _, _, cyy) = (_gradients(*alpha, step) for alpha in (macro + clumps, clumps))
+    (xx, xy, yx, yy), (cxx, _, _, cyy) = (_gradients(alpha, step) for alpha in (macro + clumps, clumps))
     determinant = np.clip((1 - xx) * (1 - yy) - xy * yx, -CAP, CAP)
     middle = 0.5 * (edge[1:] + edge[:-1]).numpy()
-    found = [c for c in contour_generator(middle, middle, determinant).lines(0.0) if len(c) >= VERTICES]
-    curves = [c for c in found if _confirmed(scene, c, 0.05 * step)]
+    lines = cast(list[np.ndarray], contour_generator(middle, middle, determinant).lines(0.0))  # as they are by default
+    curves = [c for c in lines if len(c) >= VERTICES and _confirmed(scene, c, 0.05 * step)]
     arrays = {"kappa": 0.5 * (xx + yy), "kappa_substructure": 0.5 * (cxx + cyy)}
     for i, curve in enumerate(curves):
         arrays[f"critical/{i}"] = curve
@@ -140,13 +141,13 @@ def _of_substructure(masses: tuple[Mass, ...], x: torch.Tensor, y: torch.Tensor)
 
 
 def _of_halos(many: TNFWHalos, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    columns = [getattr(many, name)[0, :, None] for name in ("alpha_Rs", "Rs", "r_trunc")]
+    alpha_Rs, Rs, r_trunc = (getattr(many, name)[0, :, None] for name in ("alpha_Rs", "Rs", "r_trunc"))
     farthest = 1.5 * float(np.hypot(np.abs(x).max(), np.abs(y).max())) + float(
         many.center_x.abs().max() + many.center_y.abs().max()
     )
     radii = np.concatenate([[0.0], np.geomspace(1e-4, farthest, RADII)])
-    centre = torch.zeros_like(columns[0])
-    table = TNFWHalos(*columns, centre, centre).deflection(torch.from_numpy(radii)[None, :], torch.zeros(1, 1, dtype=torch.float64))
+    centre, axis = torch.zeros_like(alpha_Rs), torch.zeros(1, 1, dtype=torch.float64)
+    table = TNFWHalos(alpha_Rs, Rs, r_trunc, centre, centre).deflection(torch.from_numpy(radii)[None, :], axis)
     total = np.zeros((2, *np.broadcast_shapes(x.shape, y.shape)))
     for alpha, px, py in zip(table[0][:, 0].numpy(), many.center_x[0].tolist(), many.center_y[0].tolist(), strict=True):
         dx, dy = x - px, y - py
@@ -156,8 +157,9 @@ def _of_halos(many: TNFWHalos, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return total
 
 
-def _gradients(alpha_x: np.ndarray, alpha_y: np.ndarray, step: float) -> tuple[np.ndarray, ...]:
-    """Return the mean derivatives over each cell `(xx, xy, yx, yy)` of a field on the corners."""
+def _gradients(alpha: np.ndarray, step: float) -> tuple[np.ndarray, ...]:
+    """Return the mean derivatives over each cell `(xx, xy, yx, yy)` of a field on the corners, `(2, H, W)`."""
+    alpha_x, alpha_y = alpha
 
     def across(field: np.ndarray) -> np.ndarray:
         return 0.5 * (field[1:] + field[:-1])[:, 1:] / step - 0.5 * (field[1:] + field[:-1])[:, :-1] / step

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from torch import Tensor
 
-from darklens.lensing import Cosmology
+from darklens.lensing import SIE, Cosmology
 from darklens.simulate.populations.base import Perturbers, Population, System, points, truth_of
 from darklens.simulate.priors import ANGLE, Fixed, PowerLaw, Prior, Uniform
 
@@ -35,6 +37,7 @@ class DeepLenseSim(Population):
     deflection_scale: float = 1.0
 
     classes = ("no_sub", "cdm", "axion")
+    lens_profile = SIE
 
     #                                       priors, one per line
     lens_mass: Prior = Fixed(1e12)  #       M_sun
@@ -114,6 +117,9 @@ def _radius_of_one_sun(z_lens: float, z_source: float) -> float:
     return Cosmology().einstein_radius_as_published(1.0, z_lens, z_source)
 
 
-def de_broglie_arcsec(m_axion: float) -> float:
+Number = TypeVar("Number", float, Tensor)
+
+
+def de_broglie_arcsec(m_axion: Number) -> Number:
     """Return the de Broglie length in arcsec at z = 0.5 of an axion of this mass in eV (DeepLenseSim)."""
     return 0.06 / (2.0 * m_axion / 1e-22)
