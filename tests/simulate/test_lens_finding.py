@@ -11,6 +11,7 @@ from darklens.lensing import SersicEllipse
 from darklens.simulate import PRESETS, configured, simulate
 from darklens.simulate.populations import LensFinding
 from darklens.simulate.populations.lens_finding_galaxies import KINDS, WEIGHTS
+from darklens.simulate.priors import Fixed
 from darklens.simulate.row_draws import RowDraws
 from darklens.simulate.sky import Lights, Sky, Stars
 from darklens.simulate.survey import blur
@@ -44,6 +45,17 @@ def test_numbers_of_a_row_are_its_own_and_have_their_distribution():
     counts = RowDraws(3, range(20_000), "counts").poisson(2.5, 12)
     assert counts.mean() == pytest.approx(2.5, abs=0.05)
     assert counts.var() == pytest.approx(2.5, abs=0.1)
+
+
+def test_any_prior_may_be_fixed():
+    assert Fixed(0.3).draw(RowDraws(3, [7, 8], "scene")).tolist() == [0.3, 0.3]
+    assert Fixed(0.3).draw(RowDraws(3, [7, 8], "scene"), 3).shape == (2, 3)
+    fixed = replace(PRESET.population, lens_mag=Fixed(19.0), z_lens_at=Fixed(0.4), source_r=Fixed(0.2), clump=Fixed(0.1))
+    assert (fixed.draw(3, 4, labels=("lens",) * 3).truth["lens_mag"] == 19.0).all()
+    survey = replace(PRESET.survey, seeing=(Fixed(0.8),) * 3, recording=replace(PRESET.survey.recording, depth=Fixed(1.0)))
+    images, truth = survey.images(fixed.draw(2, 4), SHAPE)
+    assert images.shape == (2, 3, *SHAPE)
+    assert truth["seeing"].tolist() == [0.8, 0.8]
 
 
 def test_the_lens_bends_as_much_light_as_its_magnification_says():

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from dataclasses import Field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -87,6 +88,8 @@ def check_positive(profile: object) -> None:
 class Mass(ABC):
     """A thin deflector; all angles in arcsec, deflections reduced."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every profile is a dataclass
+
     def __post_init__(self) -> None:
         """Check numbers."""
         check_positive(self)
@@ -111,6 +114,8 @@ class Mass(ABC):
 
 class Light(ABC):
     """A surface brightness; fluxes in whatever unit the amplitude has, per arcsec^2."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every profile is a dataclass
 
     def __post_init__(self) -> None:
         """Check numbers."""

@@ -84,7 +84,7 @@ class _One(Mass):
 
     def _as_many(self, like: Tensor) -> Mass:
         kind = TNFWHalos if isinstance(self, TNFW) else CoredTNFWHalos
-        values = {f.name: torch.as_tensor(getattr(self, f.name), dtype=like.dtype, device=like.device) for f in fields(self)}  # type: ignore[arg-type]
+        values = {f.name: torch.as_tensor(getattr(self, f.name), dtype=like.dtype, device=like.device) for f in fields(self)}
         return kind(**{name: value[..., None] for name, value in values.items()})
 
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -72,7 +72,7 @@ class ArcNet(nn.Module):
             stride = 1 if k == 0 and max(self.size) < LARGE else 2
             stages.append(_stage(before, width, 5 if k == 0 else 3, stride))
         self.stages = nn.ModuleList(stages)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * (widths[-2] + widths[-1]), classes))
+        self.head: nn.Module = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * (widths[-2] + widths[-1]), classes))
 
     def features(self, maps: Tensor) -> Tensor:
         """Return means and maxima of the last two stages for one frame, (B, features)."""

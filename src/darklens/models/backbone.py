@@ -29,7 +29,7 @@ from darklens.errors import InputError
 from darklens.models.shapes import check_images, check_size
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 MEAN, DEVIATION = 0.449, 0.226
 MULTIPLE = 32  # what nearly every hierarchical network halves its maps to
@@ -83,7 +83,7 @@ class Backbone(nn.Module):
             images = interpolate(images, self.network_size, mode="bilinear", antialias=True)
         return self.network(pixel_values=(images - MEAN) / DEVIATION).logits
 
-    def adopt(self, source: nn.Module) -> None:
+    def adopt(self, source: PreTrainedModel) -> None:
         """Take over the weights of a published network of the same architecture.
 
         Args:
@@ -93,7 +93,7 @@ class Backbone(nn.Module):
             InputError: a tensor of another shape that is none of those that can be adapted.
         """
         given, wanted = source.state_dict(), self.network.state_dict()
-        grids = tuple(_patch_grid(network.config) for network in (source, self.network))
+        grids = _patch_grid(source.config), _patch_grid(self.network.config)
         adapted = {}
         for key, target in wanted.items():
             tensor = given.get(key)
@@ -102,7 +102,7 @@ class Backbone(nn.Module):
             elif tensor is None or _is_head(tensor, target, source.config.num_labels, self.network.config.num_labels):
                 adapted[key] = target
             else:
-                adapted[key] = _adapt(key, tensor, target, grids)
+                adapted[key] = _adapt(key, tensor, target, *grids)
         self.network.load_state_dict(adapted)
 
 
@@ -137,7 +137,7 @@ def quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def classifier_class(model_type: str) -> type[nn.Module]:
+def classifier_class(model_type: str) -> type[PreTrainedModel]:
     """Return the image classifier of `transformers` for a type of model.
 
     Raises:
@@ -188,7 +188,7 @@ def grey_kernel(weight: Tensor, bands: int) -> Tensor:
     return (weight.sum(1, keepdim=True) / bands).expand(-1, bands, -1, -1).contiguous()
 
 
-def _network(config: dict[str, Any], bands: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def _network(config: dict[str, Any], bands: int, classes: int, size: tuple[int, int]) -> PreTrainedModel:
     """Build the network with fresh weights and try it on an empty image."""
     adapted = configuration(config)
     adapted.num_channels, adapted.num_labels = bands, classes
@@ -256,16 +256,16 @@ def _patch_grid(config: PretrainedConfig) -> tuple[int, int] | None:
     return height // patch, width // patch
 
 
-def _is_head(tensor: Tensor, target: Tensor, labels: int, classes: int) -> bool:
+def _is_head(tensor: Tensor, target: Tensor, labels: int | None, classes: int | None) -> bool:
     return tensor.shape[0] == labels and target.shape[0] == classes and tensor.shape[1:] == target.shape[1:]
 
 
-def _adapt(key: str, tensor: Tensor, target: Tensor, grids: tuple[tuple[int, int] | None, ...]) -> Tensor:
+def _adapt(key: str, tensor: Tensor, target: Tensor, given: tuple[int, int] | None, wanted: tuple[int, int] | None) -> Tensor:
     """Return a published tensor in the shape of the target's."""
     if tensor.ndim == 4 and tensor.shape[0] == target.shape[0] and tensor.shape[2:] == target.shape[2:]:
         return grey_kernel(tensor, target.shape[1])
-    if "position_embedding" in key and tensor.ndim == 3 and None not in grids:
-        return _resample_positions(tensor, target, *grids)
+    if "position_embedding" in key and tensor.ndim == 3 and given is not None and wanted is not None:
+        return _resample_positions(tensor, target, given, wanted)
     if "attention_biases" in key and tensor.ndim == 2:  # by distance down and right, from 0 on
         before, after = (math.isqrt(t.shape[1]) for t in (tensor, target))
         square = tensor.unflatten(1, (before, before))[None]

@@ -65,11 +65,11 @@ class CoAtNet(nn.Module):
             nn.Conv2d(STEM, STEM, 3, padding=1),
         )
         blocks: list[nn.Module] = []
-        before, grid = STEM, tuple((side + 1) // 2 for side in self.size)
+        before, grid = STEM, _strided(self.size, 2)
         for stage, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True)):
             for k in range(depth):
                 stride = 1 if k > 0 else FIRST_STRIDE[stem] if stage == 0 else 2
-                grid = tuple(-(-side // stride) for side in grid)
+                grid = _strided(grid, stride)
                 drop = drop_path * len(blocks) / (sum(depths) - 1)
                 blocks.append(MBConv(before, width, stride, drop) if stage < 2 else Transformer(before, width, stride, grid, drop))
                 before = width
@@ -147,6 +147,8 @@ class Transformer(nn.Module):
 class RelativeAttention(nn.Module):
     """Heads of 32 numbers with a learned bias per displacement: tokens (B, H W, before) to (B, H W, after)."""
 
+    displacement: Tensor
+
     def __init__(self, before: int, after: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.heads = after // HEAD
@@ -165,6 +167,12 @@ class RelativeAttention(nn.Module):
         bias = self.bias[:, self.displacement].to(query.dtype)
         attended = scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
         return self.project(attended.transpose(1, 2).flatten(2))
+
+
+def _strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return height and width of a map after a stride."""
+    height, width = (-(-side // stride) for side in size)
+    return height, width
 
 
 def _shortcut(before: int, after: int, stride: int) -> nn.Module:

@@ -6,7 +6,7 @@ learned without labels; free, it starts there. Without a run it starts from rand
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -14,14 +14,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from darklens.errors import InputError, unknown
-from darklens.models.denoise_arc import DenoiseArc
+from darklens.models.denoise_arc import ArcEncoder, DenoiseArc
 from darklens.models.joint_embedding import JointEmbedding
-from darklens.models.mae import MAE
+from darklens.models.mae import MAE, ViTMAEEncoder
 from darklens.models.mae_arc import MAEArc
 from darklens.models.shapes import check_images
+from darklens.models.token_encoder import TokenEncoder
 from darklens.runs import Run
 
-ENCODERS: dict[str, type[nn.Module]] = {
+Encoder: TypeAlias = ViTMAEEncoder | TokenEncoder | ArcEncoder
+ENCODERS: dict[str, type[MAE | MAEArc | JointEmbedding | DenoiseArc]] = {
     "mae": MAE,
     "mae-arc": MAEArc,
     "joint-embedding": JointEmbedding,
@@ -106,6 +108,9 @@ class Standard(nn.Module):
         dimension: d.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, dimension: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dimension))
@@ -124,7 +129,7 @@ def encoder_of(
     encoder: str,
     encoder_options: dict[str, Any] | None,
     weights: str | None,
-) -> nn.Module:
+) -> Encoder:
     """Return the encoder that options name, with the weights of its run where it has one.
 
     Args:
@@ -138,13 +143,13 @@ def encoder_of(
     Raises:
         InputError: unknown encoder, a run that has none, or one that sees other images.
     """
-    asked = {"run": run, "encoder": encoder, "encoder_options": encoder_options or {}, "weights": weights}
+    asked: dict[str, Any] = {"run": run, "encoder": encoder, "encoder_options": encoder_options or {}, "weights": weights}
     options = asked if weights else settle_encoder(asked)
     if options["encoder"] not in ENCODERS:
         raise unknown("encoder", options["encoder"], list(ENCODERS))
     found = ENCODERS[options["encoder"]](bands, size or 64, **options["encoder_options"]).encoder
     if options["weights"] == "pretrained":
-        load_encoder(found, Run.open(run))
+        load_encoder(found, Run.open(options["run"]))
     return found
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 
 from darklens.errors import InputError
+from darklens.models.denoise_arc import ArcEncoder
 from darklens.models.encoder_classifier import encoder_of
 from darklens.models.upsampling import upsampled
 
@@ -56,15 +57,16 @@ class EncoderSuperResolution(nn.Module):
         if scale < 2:
             raise InputError(f"a scale of {scale} makes nothing finer: give 2 or more")
         self.scale, self.gain = scale, gain
-        self.encoder = encoder_of(bands, None, run=run, encoder=encoder, encoder_options=encoder_options, weights=weights)
-        if not hasattr(self.encoder, "maps_of"):
+        found = encoder_of(bands, None, run=run, encoder=encoder, encoder_options=encoder_options, weights=weights)
+        if isinstance(found, ArcEncoder):
             raise InputError(f"the encoder of {run or encoder} sees residuals, not images: give a run of mae or mae-arc")
+        self.encoder = found
         self.encoder.requires_grad_(not frozen)
         self.spread = nn.Conv2d(self.encoder.dim, width * self.encoder.patch**2, 1)
         self.mix = nn.Sequential(nn.GELU(), nn.Conv2d(width, width, 3, padding=1), nn.GELU())
         self.answer = nn.Conv2d(width, bands, 3, padding=1)
-        nn.init.zeros_(self.answer.weight)
-        nn.init.zeros_(self.answer.bias)
+        for parameter in self.answer.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, low: Tensor) -> Tensor:
         """Return the fine images."""

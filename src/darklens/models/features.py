@@ -11,8 +11,8 @@ def first_convolution(model: nn.Module) -> nn.Conv2d:
     Where a physics layer stands before the network (`model.trunk`), or columns beside it, this is the first convolution behind
     that: hook it and run the model on images to draw its feature maps.
     """
-    while hasattr(model, "trunk"):
-        model = model.trunk
+    while isinstance(behind := getattr(model, "trunk", None), nn.Module):
+        model = behind
     return next(module for module in model.modules() if isinstance(module, nn.Conv2d))
 
 

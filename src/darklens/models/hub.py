@@ -25,7 +25,7 @@ from darklens.models.backbone import Backbone, as_dict, classifier_class, quietl
 from darklens.models.stock import stock_config
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 PREFIX = "hf:"
 WEIGHTS = ("auto", "pretrained", "random")
@@ -170,7 +170,7 @@ def _read_config(folder: Path) -> PretrainedConfig:
             raise InputError(f"{folder / 'config.json'} is none that transformers knows ({reason}): take another model") from error
 
 
-def _pretrained(repo: str) -> nn.Module:
+def _pretrained(repo: str) -> PreTrainedModel:
     """Return the published network itself, with all its weights.
 
     Raises:
@@ -181,9 +181,10 @@ def _pretrained(repo: str) -> nn.Module:
         raise InputError(f"no published weights of {PREFIX}{repo} could be had here: {_REMEDY}")
     whole = weights.name == _FILES[0] or local_folder(repo) is not None  # of a divided file only the index has been fetched
     config = _read_config(described.parent)
+    kind: Any = classifier_class(config.model_type)  # its types do not know that `output_loading_info` makes the answer a pair
     with quietly():
         try:
-            network, report = classifier_class(config.model_type).from_pretrained(
+            network, report = kind.from_pretrained(
                 weights.parent if whole else repo,
                 config=config,
                 local_files_only=whole or not _reachable(),

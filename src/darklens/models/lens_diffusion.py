@@ -39,6 +39,7 @@ class LensDiffusion(nn.Module):
         InputError: a size that cannot be halved so often, or widths that are no multiples of 8.
     """
 
+    place: Tensor
     task = "generation"
     summary = "small residual U-Net, conditional on class and parameters, for diffusion or flow matching, 1.3 M parameters"
 
@@ -91,7 +92,7 @@ class LensDiffusion(nn.Module):
         place = self.place.expand(len(images), -1, -1, -1)
         maps, kept = self.first(torch.cat([pixel_unshuffle(images, 2), place], dim=1)), []
         for k, blocks in enumerate(self.down):
-            for block in blocks:
+            for block in blocks.children():
                 maps = block(maps, told)
             kept.append(maps)
             if k < len(self.smaller):
@@ -99,7 +100,7 @@ class LensDiffusion(nn.Module):
         maps = self.middle[1](self.attention(self.middle[0](maps, told)), told)
         for k in reversed(range(len(self.up))):
             maps = torch.cat([maps, kept[k]], dim=1)
-            for block in self.up[k]:
+            for block in self.up[k].children():
                 maps = block(maps, told)
             if k:
                 maps = self.larger[k - 1](nn.functional.interpolate(maps, scale_factor=2.0, mode="nearest"))
@@ -165,6 +166,6 @@ def _places(size: tuple[int, int]) -> Tensor:
 
 
 def _silenced(convolution: nn.Conv2d) -> nn.Conv2d:
-    nn.init.zeros_(convolution.weight)
-    nn.init.zeros_(convolution.bias)
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
     return convolution

@@ -64,6 +64,10 @@ class RoundedSourcePlane(nn.Module):
         size: image height and width in pixels.
     """
 
+    position: Tensor
+    inward: Tensor
+    order: Tensor
+
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         rows, columns = torch.meshgrid(*(torch.arange(side) - side // 2 for side in size), indexing="ij")

@@ -163,6 +163,9 @@ class CellSourcePlane(nn.Module):
         size: image height and width in pixels.
     """
 
+    position: Tensor
+    inward: Tensor
+
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         rows, columns = torch.meshgrid(*(torch.arange(side) - side // 2 + 1 for side in size), indexing="ij")

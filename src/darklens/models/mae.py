@@ -6,6 +6,8 @@ patches hidden; the squared error of the hidden pixels. Images of another size a
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -33,17 +35,13 @@ class ViTMAEEncoder(nn.Module):
         grid: rows and columns of patches.
     """
 
-    def __init__(self, network: nn.Module, bands: int, size: tuple[int, int]) -> None:
+    def __init__(self, network: Any, bands: int, size: tuple[int, int]) -> None:
         super().__init__()
         config = network.config
         self.network, self.bands, self.size = network, bands, size
-        self.side, self.patch, self.dim, self.dimension = (
-            config.image_size,
-            config.patch_size,
-            config.hidden_size,
-            2 * config.hidden_size,
-        )
-        self.grid = (self.side // self.patch,) * 2
+        self.side, self.patch, self.dim = int(config.image_size), int(config.patch_size), int(config.hidden_size)
+        self.dimension = 2 * self.dim
+        self.grid = (self.side // self.patch, self.side // self.patch)
 
     def resampled(self, images: Tensor) -> Tensor:
         """Return the images at the size of the network, bilinearly."""

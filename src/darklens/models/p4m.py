@@ -68,6 +68,8 @@ class GroupConv2d(nn.Module):
         kernel: side, odd.
     """
 
+    index: Tensor
+
     def __init__(self, before: int, after: int, kernel: int = 3) -> None:
         super().__init__()
         self.before, self.after, self.kernel = before, after, kernel

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn.functional import pad
 
 PATCH = 32  # pixels; the patch of every transformer that was published for these images
 
 
-def padded_size(size: tuple[int, int], patch: int = PATCH) -> tuple[int, int]:
+def padded_size(size: Sequence[int], patch: int = PATCH) -> tuple[int, int]:
     """Return (height, width) rounded up to whole patches."""
     height, width = (-(-side // patch) * patch for side in size)
     return height, width

@@ -45,6 +45,7 @@ class PeakNet(nn.Module):
         layers = [_layer(bands, width, 5, 1), *(_layer(width, width, 3, d) for d in dilations)]
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(width, ANSWERS, 1)
+        assert self.head.bias is not None
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()

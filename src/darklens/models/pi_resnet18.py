@@ -123,6 +123,8 @@ class LensEncoder(nn.Module):
         InputError: a field too small to hold an Einstein radius of 0.3 arcsec.
     """
 
+    radius: Tensor
+
     def __init__(self, size: tuple[int, int], pixel_scale: float) -> None:
         super().__init__()
         x, y = pixel_grid(size, pixel_scale)

@@ -37,6 +37,8 @@ class PIResNet18Published(nn.Module):
         InputError: image too small, or an unknown stem.
     """
 
+    cells: Tensor
+    pixels_in_cell: Tensor
     summary = "ResNet-18 on the image and its source behind a fixed 1 arcsec lens, as published, defect included"
 
     def __init__(

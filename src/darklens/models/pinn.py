@@ -60,6 +60,7 @@ class PINN(nn.Module):
         InputError: image too small, too few bands for a fit, an unknown trunk, or a number out of its range.
     """
 
+    reach: Tensor
     summary = "a lens (SIE + shear) that explains the image, what it leaves in units of the noise, and the class, in one network"
 
     def __init__(

@@ -46,6 +46,8 @@ class Anchors(nn.Module):
         context: width of what is known of an image beside.
     """
 
+    ends: Tensor
+
     def __init__(
         self,
         places: Sequence[int],
@@ -113,7 +115,7 @@ class Posterior(nn.Module):
             summary, z = summary.float(), z.float()
             if self.anchors is None:
                 return self.density(summary, z)
-            middle, log_scale = self._frame(summary)
+            middle, log_scale = self._frame(self.anchors, summary)
             return self.density(summary, (z - middle) * torch.exp(-log_scale)) - log_scale.sum(-1)
 
     def draw(self, summary: Tensor, n: int) -> Tensor:
@@ -123,12 +125,12 @@ class Posterior(nn.Module):
             drawn = self.departures(summary, n)
             if self.anchors is None:
                 return drawn
-            middle, log_scale = self._frame(summary)
+            middle, log_scale = self._frame(self.anchors, summary)
             return middle[:, None] + log_scale.exp()[:, None] * drawn
 
-    def _frame(self, summary: Tensor) -> tuple[Tensor, Tensor]:
-        count = len(self.anchors.places)
-        return self.anchors.frame(summary[..., :-count], summary[..., -count:], self.parameters_count)
+    def _frame(self, anchors: Anchors, summary: Tensor) -> tuple[Tensor, Tensor]:
+        count = len(anchors.places)
+        return anchors.frame(summary[..., :-count], summary[..., -count:], self.parameters_count)
 
     @abstractmethod
     def summary(self, context: Tensor) -> Tensor:

@@ -108,7 +108,8 @@ def architecture(name: str) -> type[nn.Module]:
 def summaries() -> dict[str, str]:
     """Return what a user may name as a model, with one line each; what is no classifier begins with its task."""
     tasks = {name: "" if task_of(name) == TASKS[0] else f"{task_of(name)}: " for name in MODELS}
-    return {name: tasks[name] + model.summary for name, model in MODELS.items()} | {f"{PREFIX}REPOSITORY": HubModel.summary}
+    said = {name: tasks[name] + model.summary for name, model in MODELS.items()}  # type: ignore[attr-defined]  # each has one, see above
+    return said | {f"{PREFIX}REPOSITORY": HubModel.summary}
 
 
 def settle(name: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | None]:

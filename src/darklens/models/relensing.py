@@ -40,7 +40,8 @@ def pixel_grid(size: tuple[int, int], pixel_scale: float) -> tuple[Tensor, Tenso
     if not pixel_scale > 0:
         raise InputError(f"a pixel scale of {pixel_scale} arcsec has no meaning: give a number above 0")
     y, x = ((torch.arange(n) - (n - 1) / 2) * pixel_scale for n in size)
-    return torch.meshgrid(x, y, indexing="xy")
+    x, y = torch.meshgrid(x, y, indexing="xy")
+    return x, y
 
 
 class Relensing(nn.Module):
@@ -52,6 +53,9 @@ class Relensing(nn.Module):
         size: image height and width in pixels.
         pixel_scale: arcsec a pixel.
     """
+
+    x: Tensor
+    y: Tensor
 
     def __init__(self, size: tuple[int, int], pixel_scale: float) -> None:
         super().__init__()

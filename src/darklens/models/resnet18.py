@@ -60,7 +60,7 @@ class ResNet18(nn.Module):
             stages += [Block(before, after, stride=1 if before == after else 2), Block(after, after)]
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(CHANNELS[-1], classes)
+        self.head: nn.Module = nn.Linear(CHANNELS[-1], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -97,7 +97,7 @@ class Block(nn.Module):
             nn.Conv2d(after, after, 3, padding=1, bias=False),
             nn.BatchNorm2d(after),
         )
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or before != after:
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
         self.activation = nn.ReLU(inplace=True)

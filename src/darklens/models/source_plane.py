@@ -45,6 +45,9 @@ class SourcePlane(nn.Module):
         InputError: a pixel scale that is not positive, or a field too small to hold a ring of the largest theta_E.
     """
 
+    position: Tensor
+    inward: Tensor
+
     def __init__(self, size: tuple[int, int], pixel_scale: float, largest: float) -> None:
         super().__init__()
         x, y = pixel_grid(size, pixel_scale)

@@ -74,8 +74,8 @@ class SRResNetArc(nn.Module):
         self.body = nn.Sequential(*(Residual(width, nn.SiLU()) for _ in range(blocks)))
         self.tail = nn.Sequential(*shuffles(width, scale, nn.SiLU))
         self.answer = nn.Conv2d(width, (3 if smooth_lens else 2) * bands, 3, padding=1)
-        nn.init.zeros_(self.answer.weight)
-        nn.init.zeros_(self.answer.bias)
+        for parameter in self.answer.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the fine images, then their log sigma, beside one another."""

@@ -40,6 +40,8 @@ class Tabular(nn.Module):
         InputError: no column, or one without scatter.
     """
 
+    mean: Tensor
+    std: Tensor
     summary = "any architecture, and a small network on columns of a table beside it"
 
     def __init__(self, trunk: nn.Module, columns: Mapping[str, Mapping[str, float]], classes: int) -> None:
@@ -75,6 +77,8 @@ class Tabular(nn.Module):
 
 class TabularWithPhysics(Tabular):
     """The same on an architecture that has a physics loss of its own."""
+
+    trunk: Any  # a module with `forward_with_auxiliary`
 
     def forward_with_auxiliary(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits `(B, classes)` and the architecture's own loss."""

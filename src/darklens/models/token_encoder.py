@@ -41,6 +41,8 @@ class TokenEncoder(nn.Module):
         InputError: images too small, or a width that does not divide into heads.
     """
 
+    positions: Tensor
+
     def __init__(self, bands: int, size: int | tuple[int, int], *, patch: int, dim: int, depth: int, heads: int) -> None:
         super().__init__()
         if dim % 4 or dim % heads or min(patch, depth, heads) < 1:
@@ -65,7 +67,8 @@ class TokenEncoder(nn.Module):
         return self._encoded(pad_to_patches(images, self.patch), seen)
 
     def _encoded(self, images: Tensor, seen: Tensor | None = None) -> Tensor:
-        grid = tuple(side // self.patch for side in images.shape[-2:])
+        height, width = images.shape[-2:]
+        grid = (height // self.patch, width // self.patch)
         positions = self.positions if grid == self.grid else sine_positions(grid, self.dim).to(self.positions)
         tokens = self.embedding(images).flatten(2).mT + positions
         if seen is not None:
@@ -97,6 +100,8 @@ class TokenDecoder(nn.Module):
         depth: number of its blocks.
         heads: of its attention.
     """
+
+    positions: Tensor
 
     def __init__(self, encoder: TokenEncoder, *, dim: int, depth: int, heads: int) -> None:
         super().__init__()

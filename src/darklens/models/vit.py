@@ -97,6 +97,6 @@ class Block(nn.Module):
         return tokens + self.mlp(tokens)
 
     def _attend(self, tokens: Tensor) -> Tensor:
-        split = self.queries_keys_values(tokens).unflatten(2, (3, HEADS, HEAD_DIM)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(*split, dropout_p=self.dropout if self.training else 0.0)
+        query, key, value = self.queries_keys_values(tokens).unflatten(2, (3, HEADS, HEAD_DIM)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
         return attended.transpose(1, 2).flatten(2)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ Truth = dict[str, np.ndarray]
 class Artefact(ABC):
     """Something that changes recorded images."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every artefact is a dataclass
     truth_columns: tuple[str, ...] = ()
 
     @abstractmethod

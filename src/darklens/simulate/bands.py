@@ -100,4 +100,4 @@ def in_band(scene: Scene, band: Band, reference: Instrument) -> Scene:
 
 def _brighter(light: Light, factor: float) -> Light:
     amp = torch.as_tensor(light.amp, dtype=torch.float64)  # type: ignore[attr-defined]
-    return replace(light, amp=amp * factor)  # type: ignore[type-var]
+    return replace(light, amp=amp * factor)

@@ -7,9 +7,11 @@ light at pixel centres.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from darklens.simulate.instruments import Instrument
 from darklens.simulate.psf import GaussianPSF, gaussian_taps
 from darklens.simulate.scene import Scene, strength
 
+Many: TypeAlias = PointMasses | TNFWHalos | CoredTNFWHalos
 SOURCE = Path(__file__).with_name("render.cpp")
 MACRO = ("theta_E", "gamma", "e1", "e2", "center_x", "center_y", "gamma1", "gamma2")
 SERSIC = ("amp", "R_sersic", "n_sersic", "e1", "e2", "center_x", "center_y")
@@ -59,22 +62,24 @@ def _supported(scene: Scene, instrument: Instrument) -> bool:
 
 
 def _call(
-    function: ctypes._CFuncPtr, scene: Scene, instrument: Instrument, shape: tuple[int, int], dtype: type[np.floating]
+    function: Callable[..., None], scene: Scene, instrument: Instrument, shape: tuple[int, int], dtype: type[np.floating]
 ) -> np.ndarray:
     count, real = len(scene), ctypes.c_float if dtype is np.float32 else ctypes.c_double
     macro = _columns(scene.macro, MACRO, count, dtype, gamma=2.0)
     many = [_many(scene, kind, count, dtype) for kind in (PointMasses, TNFWHalos, CoredTNFWHalos)]
     sources, lights = (_lights(group, count, dtype) for group in (scene.source, scene.lens_light))
-    radius = instrument.psf.margin(instrument.pixel_scale)
-    taps = np.array(gaussian_taps(instrument.psf.sigma / instrument.pixel_scale, radius), dtype)
-    out = np.empty((count, *shape), dtype)
+    psf, scale = instrument.psf, instrument.pixel_scale
+    assert isinstance(psf, GaussianPSF), "_supported() lets no other pass"
+    radius = psf.margin(scale)
+    taps = np.array(gaussian_taps(psf.sigma / scale, radius), dtype)
+    out: np.ndarray = np.empty((count, *shape), dtype)
 
     def address(array: np.ndarray, first: int = 0) -> ctypes.c_void_p:
         return ctypes.c_void_p(array.ctypes.data + first * array.strides[0])
 
     def work(first: int, last: int) -> None:
         function(
-            ctypes.c_int(last - first), ctypes.c_int(shape[0]), ctypes.c_int(shape[1]), real(instrument.pixel_scale),
+            ctypes.c_int(last - first), ctypes.c_int(shape[0]), ctypes.c_int(shape[1]), real(scale),
             address(macro, first), *(v for m, n in many for v in (address(m, first), address(n, first), ctypes.c_int(m.shape[1]))),
             address(sources, first), ctypes.c_int(sources.shape[1]), address(lights, first), ctypes.c_int(lights.shape[1]),
             address(taps), ctypes.c_int(radius), address(out, first),
@@ -92,7 +97,7 @@ def _call(
 
 def _columns(profiles: tuple[Mass | Light, ...], names: tuple[str, ...], count: int, dtype: type, **defaults: float) -> np.ndarray:
     """Return the parameters `(B, len(names))` of profiles that together have each of them once."""
-    out = np.zeros((count, len(names)), dtype)
+    out: np.ndarray = np.zeros((count, len(names)), dtype)
     for name, value in defaults.items():
         out[:, names.index(name)] = value
     for profile in profiles:
@@ -108,9 +113,9 @@ def _lights(group: tuple[Light, ...], count: int, dtype: type) -> np.ndarray:
     return np.ascontiguousarray(np.stack([_columns((light,), SERSIC, count, dtype) for light in group], axis=1))
 
 
-def _many(scene: Scene, kind: type[Mass], count: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+def _many(scene: Scene, kind: type[Many], count: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
     """Return what the kernel takes of the masses of one kind, `(B, N, 3 or 9)`, and up to where there are any, `(B,)`."""
-    members = [m for m in scene.substructure if type(m) is kind]
+    members = [m for m in scene.substructure if isinstance(m, kind)]
     parts = [np.stack([c.detach().double().cpu().numpy() for c in _constants(m)], -1) for m in members]
     width = 3 if kind is PointMasses else HALO
     values = np.zeros((count, sum(p.shape[1] for p in parts), width))
@@ -126,7 +131,7 @@ def _many(scene: Scene, kind: type[Mass], count: int, dtype: type) -> tuple[np.n
     return np.ascontiguousarray(values, dtype), last.astype(np.int32)
 
 
-def _constants(profile: Mass) -> tuple[Tensor, ...]:
+def _constants(profile: Many) -> tuple[Tensor, ...]:
     if isinstance(profile, PointMasses):
         return profile.theta_E.square(), profile.center_x, profile.center_y
     return profile.center_x, profile.center_y, 1 / profile.Rs, *profile._constants()

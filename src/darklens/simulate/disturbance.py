@@ -56,7 +56,7 @@ def heaviest(scene: Scene, i: int, share: float = 0.5) -> np.ndarray:
     """
     masses, places = [], []
     for profile in scene.select(np.array([i])).substructure:
-        named = {f.name: torch.as_tensor(getattr(profile, f.name)) for f in fields(profile)}  # type: ignore[arg-type]
+        named = {f.name: torch.as_tensor(getattr(profile, f.name)) for f in fields(profile)}
         own = named["theta_E"].square() if "theta_E" in named else named["alpha_Rs"] * named["Rs"]
         if own.numel():
             masses.append(own.flatten())

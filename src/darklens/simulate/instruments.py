@@ -94,8 +94,21 @@ class Instrument:
         return plain | {"psf": repr(self.psf)}
 
 
-def _gaussian(name: str, pixel_scale: float, fwhm: float, *photometry: float | str) -> Instrument:
-    return Instrument(name, pixel_scale, GaussianPSF(fwhm), *photometry)
+def gaussian_camera(
+    name: str,
+    pixel_scale: float,
+    fwhm: float,
+    zero_point: float,
+    sky: float,
+    read_noise: float,
+    seconds: float,
+    n_exposures: int,
+    gain: float,
+    origin: str,
+) -> Instrument:
+    """Return an instrument with a Gaussian PSF: the arguments of `Instrument` in their order, with the PSF's width."""
+    psf = GaussianPSF(fwhm)
+    return Instrument(name, pixel_scale, psf, zero_point, sky, read_noise, seconds, n_exposures, gain, origin)
 
 
 def _sdss(band: str, fwhm: float, sky: float, nanomaggies_per_adu: float, gain: float, dark_variance: float) -> Instrument:
@@ -104,28 +117,28 @@ def _sdss(band: str, fwhm: float, sky: float, nanomaggies_per_adu: float, gain: 
     zero_point = NANOMAGGIE + 2.5 * math.log10(gain / (seconds * nanomaggies_per_adu))
     read_noise = gain * math.sqrt(dark_variance)
     origin = "SDSS DR7 and frame data model, camera column 3; typical calibration; FWHM of g and i unverified"
-    return _gaussian(f"sdss-{band}", 0.396, fwhm, zero_point, sky, read_noise, seconds, 1, gain, origin)
+    return gaussian_camera(f"sdss-{band}", 0.396, fwhm, zero_point, sky, read_noise, seconds, 1, gain, origin)
 
 
 INSTRUMENTS: dict[str, Instrument] = {
     i.name: i
     for i in [
-        #         name              pixel  FWHM   zero    sky    read   t     n    gain  from
-        _gaussian("hst-acs-f814w", 0.05, 0.095, 25.94, 22.0, 4.5, 2028, 1, 2.0, "galcheat; read noise and gain unverified"),
-        _gaussian("hst-uvis-f814w", 0.04, 0.08, 25.127, 21.83, 3.0, 1380, 1, 1.58, "paltas; FWHM unverified"),
-        _gaussian("hst-wfc3-f160w", 0.08, 0.08, 25.96, 22.3, 4.0, 5400, 1, 2.5, "lenstronomy; real FWHM is about 0.15"),
-        _gaussian("euclid-vis", 0.101, 0.16, 25.72, 22.3, 4.2, 566, 4, 3.1, "lenstronomy 1.14"),
-        _gaussian("lsst-r-10yr", 0.2, 0.73, 28.13, 21.2, 10, 15, 460, 2.3, "lenstronomy"),
-        _gaussian("lsst-r-visit", 0.2, 0.73, 28.13, 21.2, 10, 15, 2, 2.3, "lenstronomy"),
-        _gaussian("lsst-i-10yr", 0.2, 0.71, 27.79, 20.48, 10, 15, 460, 2.3, "lenstronomy"),
-        _gaussian("lsst-i-visit", 0.2, 0.71, 27.79, 20.48, 10, 15, 2, 2.3, "lenstronomy"),
-        _gaussian("des-g", 0.263, 1.12, 26.58, 22.01, 7, 90, 10, 4, "lenstronomy"),
-        _gaussian("des-r", 0.263, 0.96, 26.78, 21.15, 7, 90, 10, 4, "lenstronomy"),
-        _gaussian("des-i", 0.263, 0.88, 26.75, 19.89, 7, 90, 10, 4, "lenstronomy"),
-        _gaussian("hsc-i", 0.168, 0.61, 28.61, 19.7, 4.5, 1200, 1, 3.0, "galcheat; public coadds are in ADU at 27.0"),
-        _gaussian("roman-f129", 0.11, 0.106, 26.353, 22.99, 8.5, 107, 6, 1, "lenstronomy"),
-        _gaussian("roman-f158", 0.11, 0.128, 26.376, 23.10, 8.5, 107, 6, 1, "lenstronomy"),
-        _gaussian("jwst-f150w", 0.031, 0.05, 28.02, 22.4, 15.77, 257, 8, 2.05, "lenstronomy, sky read as mag/arcsec^2"),
+        #               name              pixel  FWHM   zero    sky    read   t     n    gain  from
+        gaussian_camera("hst-acs-f814w", 0.05, 0.095, 25.94, 22.0, 4.5, 2028, 1, 2.0, "galcheat; read noise and gain unverified"),
+        gaussian_camera("hst-uvis-f814w", 0.04, 0.08, 25.127, 21.83, 3.0, 1380, 1, 1.58, "paltas; FWHM unverified"),
+        gaussian_camera("hst-wfc3-f160w", 0.08, 0.08, 25.96, 22.3, 4.0, 5400, 1, 2.5, "lenstronomy; real FWHM is about 0.15"),
+        gaussian_camera("euclid-vis", 0.101, 0.16, 25.72, 22.3, 4.2, 566, 4, 3.1, "lenstronomy 1.14"),
+        gaussian_camera("lsst-r-10yr", 0.2, 0.73, 28.13, 21.2, 10, 15, 460, 2.3, "lenstronomy"),
+        gaussian_camera("lsst-r-visit", 0.2, 0.73, 28.13, 21.2, 10, 15, 2, 2.3, "lenstronomy"),
+        gaussian_camera("lsst-i-10yr", 0.2, 0.71, 27.79, 20.48, 10, 15, 460, 2.3, "lenstronomy"),
+        gaussian_camera("lsst-i-visit", 0.2, 0.71, 27.79, 20.48, 10, 15, 2, 2.3, "lenstronomy"),
+        gaussian_camera("des-g", 0.263, 1.12, 26.58, 22.01, 7, 90, 10, 4, "lenstronomy"),
+        gaussian_camera("des-r", 0.263, 0.96, 26.78, 21.15, 7, 90, 10, 4, "lenstronomy"),
+        gaussian_camera("des-i", 0.263, 0.88, 26.75, 19.89, 7, 90, 10, 4, "lenstronomy"),
+        gaussian_camera("hsc-i", 0.168, 0.61, 28.61, 19.7, 4.5, 1200, 1, 3.0, "galcheat; public coadds are in ADU at 27.0"),
+        gaussian_camera("roman-f129", 0.11, 0.106, 26.353, 22.99, 8.5, 107, 6, 1, "lenstronomy"),
+        gaussian_camera("roman-f158", 0.11, 0.128, 26.376, 23.10, 8.5, 107, 6, 1, "lenstronomy"),
+        gaussian_camera("jwst-f150w", 0.031, 0.05, 28.02, 22.4, 15.77, 257, 8, 2.05, "lenstronomy, sky read as mag/arcsec^2"),
         #    FWHM  sky    nanomaggies/ADU, gain, dark variance
         _sdss("g", 1.4, 21.84, 0.0038, 3.845, 1.3225),
         _sdss("r", 1.43, 20.86, 0.0050, 4.72, 1.3225),

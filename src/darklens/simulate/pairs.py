@@ -21,12 +21,12 @@ import numpy as np
 from darklens.data import TableWriter
 from darklens.errors import InputError
 from darklens.lensing import SersicEllipse
-from darklens.simulate.instruments import INSTRUMENTS, Instrument
+from darklens.simulate.instruments import INSTRUMENTS, Instrument, gaussian_camera
 from darklens.simulate.noise import Exposure
 from darklens.simulate.populations import CommonTest, DeepLenseSim, Population
 from darklens.simulate.preset_type import SOURCE_MAG
 from darklens.simulate.presets import DEFLECTION_SCALE
-from darklens.simulate.psf import GaussianPSF
+from darklens.simulate.psf import fwhm
 from darklens.simulate.rendering import render
 from darklens.simulate.scene import Scene
 from darklens.simulate.write import ROWS_AT_ONCE, check_rows, rows_per_shard
@@ -75,7 +75,8 @@ class PairPreset:
 
     def shape_of(self, side: str) -> tuple[int, int, int]:
         """Return `(bands, rows, columns)` of the images of a side."""
-        return (1, *(n // (self.scale if side == "LR" else 1) for n in self.shape))
+        along = self.scale if side == "LR" else 1
+        return 1, self.shape[0] // along, self.shape[1] // along
 
     def draw(self, n: int, seed: int, start: int = 0) -> Scene:
         """Draw the scenes of rows `start` to `start + n - 1`; classes take turns."""
@@ -109,7 +110,7 @@ class PairPreset:
             "side": side,
             "scale": self.scale,
             "gain": 1 / self.scale**2,
-            "psf_fwhm": {"HR": self.high.psf.fwhm, "LR": self.low.psf.fwhm},
+            "psf_fwhm": {name: fwhm(one.psf, one.pixel_scale) for name, one in (("HR", self.high), ("LR", self.low))},
             "seed": seed,
             "pixel_scale": camera.pixel_scale,
             "flux_unit": "e-/s",
@@ -175,17 +176,13 @@ _COMMON_SKY = _SKY + 2.5 * np.log10(1e4 / 4000.0).item()
 _MEASURED = "PSF and sky as measured on official common-test images; the blunt camera has pixels twice and a PSF 1.18 times as wide"
 
 
-def _camera(name: str, pixel_scale: float, fwhm: float, *photometry: float | str) -> Instrument:
-    return Instrument(name, pixel_scale, GaussianPSF(fwhm), *photometry)
-
-
 def _deeplense(camera: Instrument) -> DeepLenseSim:
     amplitude = float(SersicEllipse.amp_for_flux(camera.flux(SOURCE_MAG), R_sersic=0.25, n_sersic=1.0))
     return DeepLenseSim(amplitude, DEFLECTION_SCALE)
 
 
-_FINE = _camera("f160w-drizzled", 0.04, 0.08, 25.96, 22.3, 4.0, 5400.0, 1, 2.5, 'hst-wfc3-f160w on pixels of 0.04"')
-_COARSE = _camera("f160w-native", 0.08, 0.15, 25.96, 22.3, 4.0, 5400.0, 1, 2.5, "hst-wfc3-f160w with its real FWHM")
+_FINE = gaussian_camera("f160w-drizzled", 0.04, 0.08, 25.96, 22.3, 4.0, 5400.0, 1, 2.5, 'hst-wfc3-f160w on pixels of 0.04"')
+_COARSE = gaussian_camera("f160w-native", 0.08, 0.15, 25.96, 22.3, 4.0, 5400.0, 1, 2.5, "hst-wfc3-f160w with its real FWHM")
 _ACS, _HSC = INSTRUMENTS["hst-acs-f814w"], INSTRUMENTS["hsc-i"]
 _HST_LIKE = replace(_ACS, name="hst-like", pixel_scale=_HSC.pixel_scale / 2, origin='hst-acs-f814w on pixels of 0.084"')
 
@@ -196,8 +193,8 @@ PAIRS: dict[str, PairPreset] = {
             "sr-pairs",
             'pairs 75x75 at 0.1" and 150x150 at 0.05" of no / sphere / vort lenses, counts over sky, noise of their own',
             CommonTest(),
-            _camera("sr-sharp", 0.05, 0.085 * FWHM_PER_SIGMA, _COUNTS, _COMMON_SKY, 0.0, 1.0, 1, 1.0, _MEASURED),
-            _camera("sr-blunt", 0.1, 0.1 * FWHM_PER_SIGMA, _COUNTS, _COMMON_SKY, 0.0, 1.0, 1, 1.0, _MEASURED),
+            gaussian_camera("sr-sharp", 0.05, 0.085 * FWHM_PER_SIGMA, _COUNTS, _COMMON_SKY, 0.0, 1.0, 1, 1.0, _MEASURED),
+            gaussian_camera("sr-blunt", 0.1, 0.1 * FWHM_PER_SIGMA, _COUNTS, _COMMON_SKY, 0.0, 1.0, 1, 1.0, _MEASURED),
             (150, 150),
             "Never min-max scaled: both images are in counts above the sky.",
         ),

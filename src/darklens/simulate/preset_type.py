@@ -234,6 +234,7 @@ class Preset:
             )
         if isinstance(self.population, PhysicalLens):
             instrument.flux(0.0)  # says so where there is no zero point
+            assert instrument.zero_point is not None
             population: Population = replace(self.population, zero_point=instrument.zero_point)
         else:
             population = replace(self.population, source_amp=source_amplitude(SOURCE_MAG, instrument))

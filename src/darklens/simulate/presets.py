@@ -32,10 +32,11 @@ _MODEL_I = Instrument("deeplense-model-i", 0.05, GaussianPSF(0.087, truncation=3
 _COMMON = Instrument("common-test", 0.05, GaussianPSF(0.085 * FWHM_PER_SIGMA), origin="measured on official images")
 
 _CUTOUTS = "seeing and depth as measured on official lens-finding images"
+_I_ZERO = 28.61
 _GRI = (
     Instrument("lens-finding-g", 0.168, GaussianPSF(0.78), 28.90, 22.0, 0.0, 234.0, origin=_CUTOUTS),
     Instrument("lens-finding-r", 0.168, GaussianPSF(0.75), 28.86, 20.6, 0.0, 424.0, origin=_CUTOUTS),
-    Instrument("lens-finding-i", 0.168, GaussianPSF(0.58), 28.61, 19.7, 0.0, 600.0, origin=_CUTOUTS),
+    Instrument("lens-finding-i", 0.168, GaussianPSF(0.58), _I_ZERO, 19.7, 0.0, 600.0, origin=_CUTOUTS),
 )
 
 
@@ -161,7 +162,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "lens-finding",
             "nonlens / lens: 64x64 cutouts of a ground-based survey in g, r, i, each band min-max scaled; seeing and depth vary",
-            LensFinding(zero_point=_GRI[-1].zero_point),
+            LensFinding(zero_point=_I_ZERO),
             _GRI[-1],
             BandMinMax(),
             (64, 64),

@@ -5,18 +5,37 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 
 from darklens.errors import InputError
+from darklens.simulate.row_draws import RowDraws
+
+Randoms: TypeAlias = np.random.Generator | RowDraws
+"""Where random numbers come from: a numpy generator gives one at a time, `RowDraws` one of each row, `(B,)`."""
+Drawn: TypeAlias = Any
+"""A float or an array; the signature of `Prior.draw` tells which."""
 
 
 class Prior(ABC):
     """A distribution over one real number."""
 
+    @overload
     @abstractmethod
-    def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
-        """Draw one number, or `size` independent ones."""
+    def draw(self, rng: np.random.Generator, size: None = None) -> float: ...
+
+    @overload
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, size: int) -> np.ndarray: ...
+
+    @overload
+    @abstractmethod
+    def draw(self, rng: RowDraws, size: int | None = None) -> np.ndarray: ...
+
+    @abstractmethod
+    def draw(self, rng: Randoms, size: int | None = None) -> Drawn:
+        """Draw one number, or `size` independent ones; of each row where they are drawn for many."""
 
     @property
     @abstractmethod
@@ -30,9 +49,10 @@ class Fixed(Prior):
 
     value: float
 
-    def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
+    def draw(self, rng: Randoms, size: int | None = None) -> Drawn:
         """Return the value."""
-        return self.value if size is None else np.full(size, self.value)
+        shape = (*((len(rng),) if isinstance(rng, RowDraws) else ()), *(() if size is None else (size,)))
+        return np.full(shape, self.value) if shape else self.value
 
     @property
     def support(self) -> tuple[float, float]:
@@ -55,7 +75,7 @@ class Uniform(Prior):
         if not self.low <= self.high:
             raise InputError(f"uniform between {self.low:g} and {self.high:g}: the lower limit must not be above the upper")
 
-    def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
+    def draw(self, rng: Randoms, size: int | None = None) -> Drawn:
         """Draw uniformly."""
         return rng.uniform(self.low, self.high, size)
 
@@ -72,7 +92,7 @@ class Quantiles(Prior):
     fractions: tuple[float, ...]
     values: tuple[float, ...]
 
-    def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
+    def draw(self, rng: Randoms, size: int | None = None) -> Drawn:
         """Draw by inverse transform."""
         return np.interp(rng.random(size), self.fractions, self.values)
 
@@ -102,7 +122,7 @@ class PowerLaw(Prior):
         if self.slope == -1:
             raise InputError("power law of slope -1, which has no inverse in this form: give -0.999 or -1.001")
 
-    def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
+    def draw(self, rng: Randoms, size: int | None = None) -> Drawn:
         """Draw by inverse transform."""
         k = self.slope + 1.0
         low, high = self.low**k, self.high**k

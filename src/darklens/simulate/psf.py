@@ -108,7 +108,7 @@ class TabulatedPSF(PSF):
         if self.pixel_scale is not None and not 0 < self.pixel_scale < math.inf:
             raise InputError(f'PSF with {self.pixel_scale}" a pixel: the scale must be positive; give arcsec per pixel')
         object.__setattr__(self, "kernel", kernel / kernel.sum())
-        digest = hashlib.sha256(np.ascontiguousarray(self.kernel)).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(self.kernel).data).hexdigest()
         object.__setattr__(self, "origin", self.origin or f"array {kernel.shape[0]}x{kernel.shape[1]} sha256:{digest}")
 
     @classmethod
@@ -141,6 +141,15 @@ class TabulatedPSF(PSF):
         padded = padded.roll((-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), dims=(0, 1))
         out = torch.fft.irfft2(torch.fft.rfft2(image) * torch.fft.rfft2(padded), s=size)
         return out[..., m : size[0] - m, m : size[1] - m]
+
+
+def fwhm(psf: PSF, pixel_scale: float) -> float:
+    """Return the full width at half maximum in arcsec; of a kernel, that of the circle as large as its part above half."""
+    if isinstance(psf, GaussianPSF):
+        return psf.fwhm
+    assert isinstance(psf, TabulatedPSF), "there are two kinds"
+    kernel = psf.on_pixels(pixel_scale)
+    return 2.0 * pixel_scale * math.sqrt(float((kernel >= 0.5 * kernel.max()).sum()) / math.pi)
 
 
 def overlap(n: int, ratio: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,9 @@ def _check_centred(kernel: np.ndarray, path: Path) -> None:
     light = np.clip(kernel, 0, None)
     off = [float((np.arange(n) * light.sum(1 - axis)).sum() / light.sum() - 0.5 * (n - 1)) for axis, n in enumerate(kernel.shape)]
     limit = max(1.0, OFF_CENTRE * min(kernel.shape))
-    if np.hypot(*off) > limit:
+    if math.hypot(*off) > limit:
         raise InputError(
-            f"PSF in {path} has its light {np.hypot(*off):.1f} pixels off its middle (limit {limit:.1f}), and would move all it "
+            f"PSF in {path} has its light {math.hypot(*off):.1f} pixels off its middle (limit {limit:.1f}), and would move all it "
             "blurs: cut it about its centre"
         )
 

@@ -72,7 +72,7 @@ class RealGalaxies:
             images = images[[split_of(content_hash(image), part[1], 0) == part[0] for image in images]]
         if not len(images):
             raise InputError(f"{path} has no galaxy for {part[0] if part else 'any row'}: give more cutouts")
-        digest = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
         return cls(images.astype(np.float32), f"{len(images)} cutouts of {Path(path).name} sha256:{digest}")
 
     @property

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from darklens.lensing import Light, Mass
 from darklens.simulate.compiled import render_compiled
 from darklens.simulate.instruments import Instrument
 from darklens.simulate.point_sources import point_flux
@@ -137,7 +138,8 @@ def _chunks(scene: Scene, shape: tuple[int, int], supersampling: Supersampling) 
 
 
 def _needs_gradient(scene: Scene) -> bool:
-    parameters = [getattr(item, f.name) for item in (*scene.masses(), *scene.source, *scene.lens_light) for f in fields(item)]
+    profiles: tuple[Mass | Light, ...] = (*scene.masses(), *scene.source, *scene.lens_light)
+    parameters = [getattr(item, f.name) for item in profiles for f in fields(item)]
     return any(isinstance(p, Tensor) and p.requires_grad for p in parameters)
 
 

@@ -219,9 +219,9 @@ def _by_sum(mean: np.ndarray, u: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def _mix(value: np.ndarray | np.uint64) -> np.ndarray:
     """Scramble 64 bits (the last step of splitmix64; Steele, Lea & Flood 2014, OOPSLA)."""
-    x = np.asarray(x, np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = np.asarray(value, np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

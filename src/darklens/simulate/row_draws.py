@@ -32,6 +32,9 @@ class RowDraws:
         self._ready = np.zeros((len(self._keys), 0))
         self._blocks = 0
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     def random(self, size: int | None = None) -> np.ndarray:
         """Return numbers between 0 and 1, both excluded: `(B,)`, or `(B, size)`."""
         count = 1 if size is None else size

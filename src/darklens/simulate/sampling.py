@@ -38,8 +38,9 @@ def check_supersampling(value: Supersampling) -> None:
 def brightness(scene: Scene, x: Tensor, y: Tensor) -> Tensor:
     """Return the surface brightness of source and lens at image-plane positions, flux/arcsec^2."""
     beta_x, beta_y = scene.trace(x, y)
-    lensed = sum(light.intensity(beta_x, beta_y) for light in scene.source)
-    return lensed + sum(light.intensity(x, y) for light in scene.lens_light)
+    nothing = x.new_zeros(())
+    lensed = sum((light.intensity(beta_x, beta_y) for light in scene.source), nothing)
+    return lensed + sum((light.intensity(x, y) for light in scene.lens_light), nothing)
 
 
 def mean_brightness(scene: Scene, x: Tensor, y: Tensor, pixel_scale: float, supersampling: Supersampling) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,15 +22,22 @@ Plane = tuple[float, tuple[Mass, ...]]
 """A redshift, and the masses there."""
 
 
-def strength(profile: Mass | Light) -> Tensor:
+class Change(Protocol):
+    """What makes another profile of the same kind."""
+
+    def __call__(self, profile: Profile, /) -> Profile:
+        """Change one."""
+
+
+def strength(profile: Mass | Light | PointSource) -> Tensor:
     """Return the first parameter of a profile, the one that is zero where there is nothing (`theta_E`, `alpha_Rs`)."""
-    return torch.as_tensor(getattr(profile, fields(profile)[0].name))  # type: ignore[arg-type]
+    return torch.as_tensor(getattr(profile, fields(profile)[0].name))
 
 
 def _each(profile: Profile, change: Callable[[Tensor], Tensor]) -> Profile:
     """Change every parameter that is a tensor; numbers serve the whole batch and stay as they are."""
-    tensors = {f.name: getattr(profile, f.name) for f in fields(profile)}  # type: ignore[arg-type]
-    return replace(profile, **{k: change(v) for k, v in tensors.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
+    tensors = {f.name: getattr(profile, f.name) for f in fields(profile)}
+    return replace(profile, **{k: change(v) for k, v in tensors.items() if isinstance(v, Tensor)})
 
 
 def _take(profile: Profile, index: Tensor) -> Profile:
@@ -103,11 +110,22 @@ class Scene:
         """Number of masses of each system beyond the macro lens, those on the line of sight included, `(B,)` int."""
         return self.counts.sum(1)
 
-    def _mapped(self, change: Callable[[Profile], Profile]) -> Scene:
+    def _mapped(self, change: Change) -> Scene:
         """Apply one change to every profile."""
-        groups = ("macro", "substructure", "source", "lens_light", "point_source", "macro_alone")
-        planes = tuple((z, tuple(change(m) for m in masses)) for z, masses in self.planes)
-        return replace(self, planes=planes, **{g: tuple(change(p) for p in getattr(self, g)) for g in groups})
+
+        def each(profiles: tuple[Profile, ...]) -> tuple[Profile, ...]:
+            return tuple(change(profile) for profile in profiles)
+
+        return replace(
+            self,
+            macro=each(self.macro),
+            substructure=each(self.substructure),
+            source=each(self.source),
+            lens_light=each(self.lens_light),
+            planes=tuple((z, each(masses)) for z, masses in self.planes),
+            point_source=each(self.point_source),
+            macro_alone=each(self.macro_alone),
+        )
 
     def select(self, rows: np.ndarray) -> Scene:
         """Return the systems at these batch positions, with the padding cut to what they need."""

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from operator import itemgetter
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darklens.lensing import Light, Ring, SersicEllipse, Spiral
+from darklens.lensing import Ring, SersicEllipse, Spiral
+
+Shape: TypeAlias = SersicEllipse | Spiral | Ring
+"""Profiles that a sky may have."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,15 @@ class Lights:
         lensed: whether they stand behind the lens, with coordinates in the source plane.
     """
 
-    profile: Light
+    profile: Shape
     row: Tensor
     mag: Tensor
     lensed: bool = False
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Light:
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Shape:
         """Return the profile with every parameter changed."""
-        parts = {f.name: change(getattr(self.profile, f.name)) for f in fields(self.profile)}  # type: ignore[arg-type]
-        return replace(self.profile, **parts)  # type: ignore[type-var]
+        parts = {f.name: change(getattr(self.profile, f.name)) for f in fields(self.profile)}
+        return type(self.profile)(**parts)
 
     def take(self, index: Tensor, row: Tensor) -> Lights:
         """Return the lights at these positions, as those of other rows."""
@@ -47,7 +52,7 @@ class Lights:
         first = 0
         for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
             mine = slice(first, first + count)
-            yield row, replace(self, profile=self._each(lambda p, mine=mine: p[mine]), row=self.row[mine], mag=self.mag[mine])
+            yield row, replace(self, profile=self._each(itemgetter(mine)), row=self.row[mine], mag=self.mag[mine])
             first += count
 
     def to(self, dtype: torch.dtype) -> Lights:
@@ -86,13 +91,12 @@ class Sky:
     def select(self, rows: np.ndarray) -> Sky:
         """Return the lights of these systems, numbered anew."""
 
-        def taken(lights: Lights | Stars) -> Lights | Stars:
-            old = lights.row.numpy()
-            found = [np.flatnonzero(old == row) for row in rows]
+        def places(row: Tensor) -> tuple[Tensor, Tensor]:
+            found = [np.flatnonzero(row.numpy() == one) for one in rows]
             new = np.repeat(np.arange(len(rows)), [len(f) for f in found])
-            return lights.take(torch.from_numpy(np.concatenate([*found, np.zeros(0, int)]).astype(np.int64)), torch.from_numpy(new))
+            return torch.from_numpy(np.concatenate([*found, np.zeros(0, int)]).astype(np.int64)), torch.from_numpy(new)
 
-        return Sky(tuple(taken(lights) for lights in self.lights), taken(self.stars))  # type: ignore[arg-type]
+        return Sky(tuple(lights.take(*places(lights.row)) for lights in self.lights), self.stars.take(*places(self.stars.row)))
 
 
 class SkyBuilder:
@@ -100,18 +104,26 @@ class SkyBuilder:
 
     def __init__(self, bands: int) -> None:
         self._bands = bands
-        self._groups: dict[tuple[type, bool], list[dict[str, np.ndarray]]] = {}
+        self._groups: dict[tuple[type[Shape | Stars], bool], list[dict[str, np.ndarray]]] = {}
 
-    def add(self, kind: type, where: np.ndarray, mag: np.ndarray, *, lensed: bool = False, **parameters: np.ndarray) -> None:
+    def add(self, kind: type[Shape | Stars], where: np.ndarray, mag: np.ndarray, **parameters: np.ndarray) -> None:
         """Add lights where a mask `(B,)` or `(B, K)` says so.
 
         Args:
             kind: `SersicEllipse`, `Spiral`, `Ring`, or `Stars`.
             where: mask.
             mag: AB magnitudes.
-            lensed: whether they stand behind the lens.
             parameters: of the profile but `amp`; of stars x and y.
         """
+        self._add(kind, False, where, mag, parameters)
+
+    def add_lensed(self, kind: type[Shape], where: np.ndarray, mag: np.ndarray, **parameters: np.ndarray) -> None:
+        """Add lights that stand behind the lens, see `add`."""
+        self._add(kind, True, where, mag, parameters)
+
+    def _add(
+        self, kind: type[Shape | Stars], lensed: bool, where: np.ndarray, mag: np.ndarray, parameters: dict[str, np.ndarray]
+    ) -> None:
         row = np.broadcast_to(np.arange(len(where)).reshape(-1, *(1,) * (where.ndim - 1)), where.shape)[where]
         columns = {k: np.broadcast_to(v, where.shape)[where].astype(np.float64) for k, v in parameters.items()}
         mag = np.broadcast_to(mag, (*where.shape, self._bands))[where]
@@ -119,27 +131,21 @@ class SkyBuilder:
 
     def sky(self) -> Sky:
         """Return what was collected."""
-        lights, stars = (
-            [],
-            Stars(*torch.zeros(2, 0, dtype=torch.float64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, self._bands)),
-        )
+        nothing = torch.zeros(0, dtype=torch.float64)
+        lights, stars = [], Stars(nothing, nothing, torch.zeros(0, dtype=torch.int64), torch.zeros(0, self._bands))
         for (kind, lensed), parts in self._groups.items():
             whole = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
             order = np.argsort(whole["row"], kind="stable")
             columns = {name: torch.from_numpy(np.ascontiguousarray(v[order])) for name, v in whole.items()}
             row, mag = columns.pop("row"), columns.pop("mag")
-            if kind is Stars:
+            if issubclass(kind, Stars):
                 stars = Stars(**columns, row=row, mag=mag)
             elif len(row):
                 lights.append(Lights(_of_unit_flux(kind, columns), row, mag, lensed))
         return Sky(tuple(lights), stars)
 
 
-def _of_unit_flux(kind: type[Light], columns: dict[str, Tensor]) -> Light:
+def _of_unit_flux(kind: type[Shape], columns: dict[str, Tensor]) -> Shape:
     """Return profiles of total flux one."""
     one = kind(amp=torch.ones_like(columns["center_x"]), **columns)
-    return replace(one, amp=1.0 / one.total_flux())  # type: ignore[attr-defined, type-var]
-
-
-PROFILES: tuple[type[Light], ...] = (SersicEllipse, Spiral, Ring)
-"""Profiles that a sky may have."""
+    return replace(one, amp=1.0 / one.total_flux())

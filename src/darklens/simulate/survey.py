@@ -75,7 +75,7 @@ class Survey:
         `snr` is that of the lensed light in the reference band, `sqrt(sum (arc / sigma)^2)`; NaN where there is none.
         """
         if self.galaxies is not None:
-            return self._painted(scene, shape)
+            return self._painted(scene, shape, self.galaxies)
         fwhm, is_lens = self.draw_seeing(scene.seed, scene.rows), np.array([label == "lens" for label in scene.labels])
         out, snr = np.empty((len(scene), len(self.instruments), *shape), np.float32), np.full(len(scene), np.nan)
         for first in range(0, len(scene), ROWS):
@@ -89,15 +89,16 @@ class Survey:
                     snr[part] = np.where(is_lens[part], found, np.nan)
         return out, {"snr": snr, "seeing": fwhm[:, self.reference]}
 
-    def _painted(self, scene: Scene, shape: tuple[int, int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _painted(self, scene: Scene, shape: tuple[int, int], galaxies: RealGalaxies) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return real cutouts, with the lensed light painted on those of lenses; what is not known of them is NaN."""
         fwhm = self.draw_seeing(scene.seed, scene.rows)
+        assert scene.sky is not None, "a scene of a survey has a sky"
         behind = Sky(
             tuple(lights for lights in scene.sky.lights if lights.lensed),
             scene.sky.stars.take(*2 * [torch.zeros(0, dtype=torch.int64)]),
         )
         arcs = self.flux(replace(scene, sky=behind), shape, fwhm)[0]
-        out, is_lens = self.galaxies.draw(scene.seed, scene.rows), np.array([label == "lens" for label in scene.labels])
+        out, is_lens = galaxies.draw(scene.seed, scene.rows), np.array([label == "lens" for label in scene.labels])
         snr = np.full(len(scene), np.nan)
         for band, instrument in enumerate(self.instruments):
             painted, level = self.recording.painted(arcs[:, band], instrument, scene.seed, scene.rows, band)
@@ -124,6 +125,7 @@ class Survey:
             All of it, `(B, bands, H, W)` float32, and the lensed light in the reference band, `(B, H, W)`.
         """
         scale, sky = self.instruments[0].pixel_scale, scene.sky
+        assert sky is not None, "a scene of a survey has a sky"
         size = (len(scene), len(self.instruments), *(n + 2 * MARGIN for n in shape))
         x, y = pixel_grid(shape, scale, MARGIN, torch.float32)
         seeing = torch.from_numpy(fwhm) / scale
@@ -185,9 +187,9 @@ def add_lights(canvas: Tensor, lights: Lights, flux: Tensor, x: Tensor, y: Tenso
     line = ((profile.center_y - y[0, 0]) / scale).round().long().clamp(1, height - 2)
     middle_x, middle_y = x[0, column], y[line, 0]
     cusps, near = _cusps(profile, middle_x, middle_y, scale), torch.arange(CUSP) - CUSP // 2
-    small = (
-        REACH * profile.R_sersic < STAMP * scale if type(profile) is SersicEllipse else torch.zeros_like(column, dtype=torch.bool)
-    )
+    small = torch.zeros_like(column, dtype=torch.bool)
+    if type(profile) is SersicEllipse:
+        small = torch.as_tensor(REACH * profile.R_sersic < STAMP * scale)
     if len(large := (~small).nonzero()[:, 0]):
         maps, n = lights.take(large, large).profile.intensity(x, y), torch.arange(len(large))[:, None, None]
         maps[n, (line[large, None] + near)[:, :, None], (column[large, None] + near)[:, None, :]] = cusps[large]

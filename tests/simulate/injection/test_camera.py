@@ -6,7 +6,8 @@ import pytest
 from darklens.errors import InputError
 from darklens.simulate import INSTRUMENTS, GaussianPSF, TabulatedPSF
 from darklens.simulate.injection import camera_of
-from darklens.simulate.injection.camera import colour_of, fwhm
+from darklens.simulate.injection.camera import colour_of
+from darklens.simulate.psf import fwhm
 
 
 def test_an_instrument_says_what_is_not_given():

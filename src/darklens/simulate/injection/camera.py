@@ -13,7 +13,7 @@ from darklens.errors import InputError, unknown
 from darklens.simulate.bands import SPECTRUM
 from darklens.simulate.instruments import Instrument
 from darklens.simulate.instruments import instrument as find_instrument
-from darklens.simulate.psf import PSF, GaussianPSF, TabulatedPSF
+from darklens.simulate.psf import PSF, GaussianPSF, TabulatedPSF, fwhm
 
 WAVELENGTHS: dict[str, float] = {
     "u": 0.36, "g": 0.48, "r": 0.63, "vis": 0.72, "i": 0.77, "f814w": 0.80, "z": 0.91, "y": 1.00,
@@ -106,14 +106,6 @@ def filter_of(name: str) -> str:
     """Return the filter in the name of a band or an instrument: `r` of `des-r` and of `r`."""
     parts = name.lower().replace("_", "-").split("-")
     return next((part for part in parts if part in WAVELENGTHS), parts[-1])
-
-
-def fwhm(psf: PSF, pixel_scale: float) -> float:
-    """Return the full width at half maximum in arcsec; of a kernel, that of the circle as large as its part above half."""
-    if isinstance(psf, GaussianPSF):
-        return psf.fwhm
-    kernel = psf.on_pixels(pixel_scale)  # type: ignore[attr-defined]
-    return 2.0 * pixel_scale * math.sqrt(float((kernel >= 0.5 * kernel.max()).sum()) / math.pi)
 
 
 def camera_of(

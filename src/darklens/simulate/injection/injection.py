@@ -252,7 +252,10 @@ class Injection:
     ) -> tuple[np.ndarray, dict[str, float]] | None:
         """Draw a system, and return its arcs and truth; None, counted, where they do not meet the selection."""
         magnitude = self.selection.magnitude(rng)
-        drawn = self._from_population(row, rng) if self.population else self._matched(galaxy, about, magnitude, row, rng, rejected)
+        if self.population is None:
+            drawn = self._matched(galaxy, about, magnitude, row, rng, rejected)
+        else:
+            drawn = self._from_population(self.population, row, rng)
         if drawn is None:
             return None
         scene, truth, flux = drawn
@@ -291,21 +294,21 @@ class Injection:
         center = away * math.cos(angle), away * math.sin(angle)
         return self.sources.draw(magnitude, deflector.z_source, center, rng), center
 
-    def _from_population(self, row: int, rng: np.random.Generator) -> tuple[Scene, dict[str, float], float]:
+    def _from_population(self, preset: Preset, row: int, rng: np.random.Generator) -> tuple[Scene, dict[str, float], float]:
         """Draw a system of the population: another one at every try, of the same class."""
-        population = self.population.population
+        population = preset.population
         label = CLASSES[1] if CLASSES[1] in population.classes else population.classes[row % len(population.classes)]
         scene = population.draw(1, int(rng.integers(2**62)), row, labels=(label,))
         own = {name: float(values[0]) for name, values in scene.truth.items() if np.isfinite(values[0])}
         truth = {name: value for name, value in own.items() if name in UNITS and name not in OF_THE_GALAXY}
         scene = replace(scene, lens_light=(), point_source=())
         if self.own_sources:
-            center = tuple(float(getattr(scene.source[0], name)[0]) for name in ("center_x", "center_y"))
-            source = self.sources.draw(truth.get("source_mag", 24.0), scene.z_source, center, rng)
+            x, y = (float(getattr(scene.source[0], name)[0]) for name in ("center_x", "center_y"))
+            source = self.sources.draw(truth.get("source_mag", 24.0), scene.z_source, (x, y), rng)
             return replace(scene, source=source.lights), truth | source.truth, 1.0
-        flux = sum(float(light.total_flux()) for light in scene.source)
-        if "source_mag" not in truth and self.population.instrument.zero_point is not None:
-            truth["source_mag"] = self.population.instrument.zero_point - 2.5 * math.log10(flux)
+        flux = sum(float(light.total_flux()) for light in scene.source)  # type: ignore[attr-defined, misc]  # CoreSersic alone lacks it
+        if "source_mag" not in truth and preset.instrument.zero_point is not None:
+            truth["source_mag"] = preset.instrument.zero_point - 2.5 * math.log10(flux)
         return scene, truth, flux
 
     def _shine(

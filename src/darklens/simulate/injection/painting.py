@@ -97,7 +97,8 @@ def _window(sky: torch.Tensor) -> tuple[slice, slice]:
     """Return the rows and columns of the rectangle around all light worth finer samples."""
     bright = sky > BRIGHT * sky.max()
     found = [torch.nonzero(bright.any(axis)).ravel() for axis in (1, 0)]
-    return tuple(slice(max(0, int(f.min()) - AROUND), int(f.max()) + AROUND + 1) if len(f) else slice(None) for f in found)
+    rows, columns = (slice(max(0, int(f.min()) - AROUND), int(f.max()) + AROUND + 1) if len(f) else slice(None) for f in found)
+    return rows, columns
 
 
 def _through(psf: PSF, sky: torch.Tensor, spare: int, scale: float) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,7 +200,7 @@ def cleaned(image: np.ndarray, name: str, pixel_scale: float | None = None, reds
     return Picture(name, kept / kept.sum(), pixel_scale, max(radius, 0.5), redshift)
 
 
-def _catalogue(path: Path) -> tuple[Path, object, dict[int, float]] | None:
+def _catalogue(path: Path) -> tuple[Path, np.recarray, dict[int, float]] | None:
     """Return folder, catalogue and redshift by identifier of a RealGalaxy folder; None where it is something else."""
     from astropy.io import fits
 
@@ -216,10 +216,10 @@ def _catalogue(path: Path) -> tuple[Path, object, dict[int, float]] | None:
     return None if found is None else (path, found, redshifts)
 
 
-def _real_galaxies(folder: Path, rows: object, redshifts: dict[int, float]):
+def _real_galaxies(folder: Path, rows: np.recarray, redshifts: dict[int, float]) -> Iterator[Picture]:
     from astropy.io import fits
 
-    for row in rows:  # type: ignore[attr-defined]
+    for row in rows:
         file = folder / str(row["GAL_FILENAME"]).strip()
         if not file.is_file():
             raise InputError(f"{file} is named in the catalogue and not there: download the images beside the catalogue")
@@ -229,7 +229,7 @@ def _real_galaxies(folder: Path, rows: object, redshifts: dict[int, float]):
             yield picture
 
 
-def _any_images(path: Path):
+def _any_images(path: Path) -> Iterator[Picture]:
     for record in read(path):
         picture = cleaned(_cropped(record.image.mean(0)), record.id, record.metadata.get("pixel_scale"))
         if picture is not None:

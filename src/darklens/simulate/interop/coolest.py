@@ -98,7 +98,7 @@ def write_coolest(
     path = Path(path)
     if not -len(scene) <= row < len(scene):
         raise InputError(f"row {row} is outside the scene's {len(scene)} systems: choose 0 to {len(scene) - 1}")
-    system = next(systems_of(scene.select([row])))
+    system = next(systems_of(scene.select(np.array([row]))))
     if any(system.planes.values()):
         raise InputError("COOLEST fixes no convention for several lens planes: write scene.smooth(), or leave the planes out")
     half_width = 0.75 * max(shape) * (instrument.pixel_scale if instrument else PIXEL_SCALE)
@@ -203,8 +203,8 @@ def _images_of(scene: Scene, row: int, half_width: float) -> list[dict[str, Any]
 def _common_source(system: System, model: Mapping[str, Any], where: str) -> Part:
     """Return the source of images of a point: the mean of where they come from, and the median of their fluxes without a lens."""
     about = _mapping(model.get("parameters"))
-    lists = [_estimate(about.get(name)) for name in _OF_POINTS]
-    if not all(isinstance(one, list) and one for one in lists) or len({len(one) for one in lists}) > 1:
+    lists = [one for one in (_estimate(about.get(name)) for name in _OF_POINTS) if isinstance(one, list) and one]
+    if len(lists) < len(_OF_POINTS) or len({len(one) for one in lists}) > 1:
         raise InputError(f"{where}: {', '.join(_OF_POINTS)} of {POINTS} must be lists of one length: repair them, or take it out")
     known = ([_number(value, f"{where}: {name}") for value in one] for name, one in zip(_OF_POINTS, lists, strict=True))
     x, y, flux = (torch.tensor(one, dtype=torch.float64) for one in known)
@@ -260,7 +260,7 @@ def _written(parts: Iterable[Part], known: Mapping[str, tuple]) -> list[dict[str
     for part in parts:
         if part.profile not in ours:
             raise InputError(f"COOLEST has no counterpart of {part.profile}: it has those of {', '.join(ours)}, so leave it out")
-        values = _theirs(part.values)  # type: ignore[arg-type]
+        values = _theirs(part.values)  # type: ignore[arg-type]  # those that COOLEST has are of numbers alone
         parameters = {name: {"point_estimate": {"value": value}} for name, value in values.items()}
         written.append({"type": ours[part.profile], "parameters": parameters})
     return written

@@ -40,9 +40,13 @@ def read_setting(path: str | Path) -> tuple[Instrument, tuple[int, int]]:
     about, observed = content.get("instrument") or {}, content.get("observation") or {}
     grid = observed.get("pixels") or {}
     scale = about.get("pixel_size")
-    shape = (grid.get("num_pix_y"), grid.get("num_pix_x"))
-    if not isinstance(scale, int | float) or not 0 < scale < math.inf or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise InputError(f"{path} has pixel size {scale!r} and field {shape}: give both as positive numbers")
+    rows, columns = grid.get("num_pix_y"), grid.get("num_pix_x")
+    if not (
+        (isinstance(scale, int | float) and 0 < scale < math.inf)
+        and (isinstance(rows, int) and rows > 0)
+        and (isinstance(columns, int) and columns > 0)
+    ):
+        raise InputError(f"{path} has pixel size {scale!r} and field {(rows, columns)}: give both as positive numbers")
     exposure = observed.get("exposure_time")
     found = Instrument(
         name=str(about.get("name") or path.stem),
@@ -54,7 +58,7 @@ def read_setting(path: str | Path) -> tuple[Instrument, tuple[int, int]]:
         exposure_time=float(exposure) if isinstance(exposure, int | float) else 1.0,
         origin=f"COOLEST template {path.name}",
     )
-    return found, shape
+    return found, (rows, columns)
 
 
 def setting(path: Path, instrument: Instrument | None, shape: tuple[int, int]) -> dict[str, Any]:

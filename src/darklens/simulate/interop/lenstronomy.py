@@ -144,7 +144,7 @@ def _points(part: Part, n: int | None) -> list[Part]:
         return [part]
     if n < 1:
         raise InputError(f"a vortex of {n} point masses is none: give vortex_points of 1 or more")
-    v = part.values
+    v = {name: float(value) for name, value in part.values.items()}
     along = v["half_length"] * ((2 * np.arange(n) + 1) / n - 1)
     x, y = v["center_x"] + along * math.cos(v["angle"]), v["center_y"] + along * math.sin(v["angle"])
     theta_E = v["theta_v"] / math.sqrt(n)

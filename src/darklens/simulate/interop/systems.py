@@ -6,7 +6,7 @@ of profiles, each with its numbers. `systems_of` takes a scene apart; `scene_of`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -36,8 +36,8 @@ Value = float | int | bool | str | np.ndarray
 
 def known_profiles() -> dict[str, type]:
     """Return every profile of one system by name; that of one mass among many may be a name alone, with their parameters."""
-    more = (ConvergenceSheet, PointSource, *MANY)
-    return {single: many for many, single in MANY.items()} | {c.__name__: c for c in more} | MASSES | LIGHTS
+    more: tuple[type, ...] = (ConvergenceSheet, PointSource, *MANY)
+    return {**{single: many for many, single in MANY.items()}, **{c.__name__: c for c in more}, **MASSES, **LIGHTS}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Part:
     """A profile of one system: its name here, and its parameters as numbers (an array where it has a grid)."""
 
     profile: str
-    values: dict[str, Value]
+    values: Mapping[str, Value]
 
 
 @dataclass
@@ -147,14 +147,14 @@ def scene_of(systems: Sequence[System]) -> Scene:
     )
 
 
-def _parts(profiles: Sequence[Mass | Light], i: int) -> list[Part]:
+def _parts(profiles: Sequence[Mass | Light | PointSource], i: int) -> list[Part]:
     """Return the profiles of one system of the batch; one of many masses as so many profiles."""
     return [part for profile in profiles for part in _of_system(profile, i)]
 
 
-def _of_system(profile: Mass | Light, i: int) -> list[Part]:
-    values = {f.name: getattr(profile, f.name) for f in fields(profile)}  # type: ignore[arg-type]
-    single = MANY.get(type(profile))
+def _of_system(profile: Mass | Light | PointSource, i: int) -> list[Part]:
+    values = {f.name: getattr(profile, f.name) for f in fields(profile)}
+    single = MANY.get(type(profile)) if isinstance(profile, Mass) else None
     if single is None:
         return [
             Part(type(profile).__name__, {k: _plain(v[i] if isinstance(v, Tensor) and v.ndim else v) for k, v in values.items()})
@@ -187,7 +187,7 @@ def _profiles(systems: list[list[Part]], *, many: bool = False) -> tuple:
     return tuple(found)
 
 
-def _stacked(kind: str, rows: Sequence[dict[str, Value]]) -> dict[str, object]:
+def _stacked(kind: str, rows: Sequence[Mapping[str, Value]]) -> dict[str, object]:
     stacked: dict[str, object] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         column = [row[name] for row in rows]
@@ -202,11 +202,11 @@ def _stacked(kind: str, rows: Sequence[dict[str, Value]]) -> dict[str, object]:
     return stacked
 
 
-def _padded(kind: str, systems: list[list[dict[str, Value]]]) -> Mass:
+def _padded(kind: str, systems: list[list[Mapping[str, Value]]]) -> Mass:
     """Return one profile of many masses, `(B, N)`; a copy of a system's last mass without strength fills its row."""
     many = next(profile for profile, single in MANY.items() if single == kind)
-    names = [f.name for f in fields(many)]  # type: ignore[arg-type]
+    names = [f.name for f in fields(many)]
     width = max(map(len, systems))
-    filling = next(parts[0] for parts in systems if parts) | {names[0]: 0.0}
+    filling = {**next(parts[0] for parts in systems if parts), names[0]: 0.0}
     rows = [[*parts, *[filling] * (width - len(parts))] for parts in systems]
     return many(**{name: torch.tensor([[float(p[name]) for p in row] for row in rows], dtype=torch.float64) for name in names})

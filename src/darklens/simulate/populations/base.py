@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -49,12 +50,17 @@ class System:
 class Population(ABC):
     """A prior over scenes with class labels."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every population is a dataclass
     classes: tuple[str, ...]
     z_lens: float = 0.5
     z_source: float = 1.0
     lens_profile: type[Mass] = SIE
     perturber_profiles: tuple[type[Mass], ...] = (PointMasses,)
-    plane_redshifts: tuple[float, ...] = ()
+
+    @property
+    def plane_redshifts(self) -> tuple[float, ...]:
+        """Redshifts of the planes on the line of sight, nearest first."""
+        return ()
 
     @abstractmethod
     def draw_system(self, label: str, rng: np.random.Generator) -> System:
@@ -119,7 +125,7 @@ def _columns(rows: list[dict[str, float]]) -> dict[str, torch.Tensor]:
 
 def stacked(profile: type[Mass], systems: list[dict[str, np.ndarray]]) -> Mass:
     """Stack the many masses of systems, padded: no strength, in the middle, with lengths that divide well."""
-    names = [f.name for f in fields(profile)]  # type: ignore[arg-type]
+    names = [f.name for f in fields(profile)]
     counts = [len(s[names[0]]) if s else 0 for s in systems]
     columns = {}
     for name in names:

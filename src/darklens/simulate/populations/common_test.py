@@ -84,8 +84,8 @@ class CommonTest(Population):
         if label == "vort":
             theta_v = theta_e * math.sqrt(self.f_vortex.draw(rng))
             half_length, angle = float(self.vortex_half_length.draw(rng)), ANGLE.draw(rng)
-            r, azimuth = self.r_vortex.draw(rng), ANGLE.draw(rng)
-            x, y = r * math.cos(azimuth), r * math.sin(azimuth)
+            away, azimuth = self.r_vortex.draw(rng), ANGLE.draw(rng)
+            x, y = away * math.cos(azimuth), away * math.sin(azimuth)
             along = np.linspace(-half_length, half_length, self.vortex_points)
             theta = np.full(self.vortex_points, theta_v / math.sqrt(self.vortex_points))
             many = points(theta, x + along * np.cos(angle), y + along * np.sin(angle))

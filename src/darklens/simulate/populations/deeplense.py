@@ -14,6 +14,8 @@ from darklens.lensing import SIE, Cosmology
 from darklens.simulate.populations.base import Perturbers, Population, System, points, truth_of
 from darklens.simulate.priors import ANGLE, Fixed, PowerLaw, Prior, Uniform
 
+Masses = TypeVar("Masses", float, np.ndarray)
+
 
 @dataclass(frozen=True)
 class DeepLenseSim(Population):
@@ -66,7 +68,7 @@ class DeepLenseSim(Population):
             *("n_sub", "m_sub", "log10_m_axion", "vortex_half_length", "vortex_angle"),
         )
 
-    def einstein_radius(self, mass: float | np.ndarray) -> float | np.ndarray:
+    def einstein_radius(self, mass: Masses) -> Masses:
         """Return the Einstein radius in arcsec of a mass in M_sun, with defects 1 and 7."""
         return _radius_of_one_sun(self.z_lens, self.z_source) * np.sqrt(mass * self.deflection_scale)
 

@@ -142,12 +142,12 @@ class LensFinding(Population):
         """Add the source, part of whose light may stand in a clump of its own colour."""
         share = np.clip(self.clump.draw(draws), 0.0, None)
         angle, far = ANGLE.draw(draws), source["R_sersic"] * draws.uniform(0.6, 1.6)
-        builder.add(SersicEllipse, where, mag - 2.5 * np.log10(1 - share)[:, None], lensed=True, **source)
+        builder.add_lensed(SersicEllipse, where, mag - 2.5 * np.log10(1 - share)[:, None], **source)
         clump = {"R_sersic": draws.uniform(0.05, 0.1), "n_sersic": np.ones(len(where)), "e1": 0 * far, "e2": 0 * far}
         clump |= {"center_x": source["center_x"] + far * np.cos(angle), "center_y": source["center_y"] + far * np.sin(angle)}
         small = where & (share > 0)
         bluer = mag + np.linspace(-0.3, 0.0, self.bands) - 2.5 * np.log10(np.where(share > 0, share, 1.0))[:, None]
-        builder.add(SersicEllipse, small, bluer, lensed=True, **clump)
+        builder.add_lensed(SersicEllipse, small, bluer, **clump)
 
     def _scene(
         self,
@@ -161,16 +161,16 @@ class LensFinding(Population):
         rows: tuple[int, ...],
     ) -> Scene:
         """Return the scene: the lens, its source and its light as one profile each, and all that shines in the sky."""
-        lens, source, light = ({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in d.items()} for d in (lens, source, light))
-        mass = SIE(**{k: lens[k] for k in ("theta_E", "e1", "e2", "center_x", "center_y")})
-        there = lens["theta_E"] > 0
+        mine, behind, front = ({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in d.items()} for d in (lens, source, light))
+        mass = SIE(**{k: mine[k] for k in ("theta_E", "e1", "e2", "center_x", "center_y")})
+        there = mine["theta_E"] > 0
         profiles = []
-        for one, seen in ((source, there), (light, torch.isfinite(light["mag"]))):
+        for one, seen in ((behind, there), (front, torch.isfinite(front["mag"]))):
             flux = torch.where(seen, 10 ** (-0.4 * (one["mag"] - self.zero_point)), 0.0)
             shape_of = {k: one[k] for k in ("R_sersic", "n_sersic", "e1", "e2", "center_x", "center_y")}
             profiles.append(SersicEllipse(SersicEllipse.amp_for_flux(flux, one["R_sersic"], one["n_sersic"]), **shape_of))
         return Scene(
-            macro=(mass, Shear(lens["gamma1"], lens["gamma2"])),
+            macro=(mass, Shear(mine["gamma1"], mine["gamma2"])),
             substructure=(),
             source=(profiles[0],),
             labels=labels,

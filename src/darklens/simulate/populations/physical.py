@@ -98,7 +98,7 @@ class PhysicalLens(Population):
         del truth["source_amp"]
         light = None
         if self.lens_mag is not None:
-            light, seen = self._draw_lens_light(lens, rng)
+            light, seen = self._draw_lens_light(self.lens_mag, lens, rng)
             truth |= seen
         return lens, shear, source, light, truth
 
@@ -109,9 +109,11 @@ class PhysicalLens(Population):
         source = {"amp": self._amp(magnitude, radius, n), "R_sersic": radius, "n_sersic": n}
         return source | {"e1": e1, "e2": e2, "center_x": x, "center_y": y}, magnitude
 
-    def _draw_lens_light(self, lens: dict[str, float], rng: np.random.Generator) -> tuple[dict[str, float], dict[str, float]]:
+    def _draw_lens_light(
+        self, lens_mag: Prior, lens: dict[str, float], rng: np.random.Generator
+    ) -> tuple[dict[str, float], dict[str, float]]:
         """Draw the lens galaxy, which lies as its mass does."""
-        magnitude, radius, n = self.lens_mag.draw(rng), self.lens_R_sersic.draw(rng), self.lens_n_sersic.draw(rng)
+        magnitude, radius, n = lens_mag.draw(rng), self.lens_R_sersic.draw(rng), self.lens_n_sersic.draw(rng)
         light = {"amp": self._amp(magnitude, radius, n), "R_sersic": radius, "n_sersic": n}
         light |= {k: lens[k] for k in ("e1", "e2", "center_x", "center_y")}
         return light, {"lens_mag": magnitude, "lens_R_sersic": radius, "lens_n_sersic": n}

@@ -133,7 +133,8 @@ class Subhalos(PhysicalLens):
         truth |= {"n_sub": 0.0, "m_sub": 0.0, "f_sub": 0.0} | ({} if self.slope_sub is None else {"slope_sub": math.nan})
         if self.line_of_sight:
             truth |= {"n_los": 0.0, "m_los": 0.0}
-        nothing = ({},) * len(self.plane_redshifts), (0.0,) * len(self.plane_redshifts)
+        n_planes = len(self.plane_redshifts)
+        nothing: tuple[tuple[Perturbers, ...], tuple[float, ...]] = ({},) * n_planes, (0.0,) * n_planes
         if label == "no_sub":
             return System(lens, shear, source, {}, truth, light, *nothing)
         if label == "axion":
@@ -148,10 +149,9 @@ class Subhalos(PhysicalLens):
         extra |= more | {"f_sub": f_sub}
         planes = nothing
         if self.line_of_sight:
-            *planes, more = self.line_of_sight.draw(
-                self.z_lens, self.z_source, self.r_max * lens["theta_E"], matter, self.scatter_dex, rng
-            )
-            extra |= more
+            radius = self.r_max * lens["theta_E"]
+            haloes, sheets, more = self.line_of_sight.draw(self.z_lens, self.z_source, radius, matter, self.scatter_dex, rng)
+            planes, extra = (haloes, sheets), extra | more
         macro = self.without(lens, f_sub * mean_suppression(law, matter.m_half_mode))
         return System(lens, shear, source, perturbers, truth | extra, light, *planes, macro)
 

@@ -14,7 +14,7 @@ import torch
 
 from darklens.fit import plan_for
 from darklens.simulate import Preset, Scene
-from darklens.simulate.priors import Prior
+from darklens.simulate.priors import Drawn, Fixed, Prior, Randoms
 
 OTHER_NOISE = 9_191
 """Added to the seed of the noise: the prediction has one of its own."""
@@ -29,10 +29,10 @@ class Pinned(Prior):
     prior: Prior
     value: float
 
-    def draw(self, rng: np.random.Generator, size: int | None = None) -> float | np.ndarray:
+    def draw(self, rng: Randoms, size: int | None = None) -> Drawn:
         """Return the value."""
         self.prior.draw(rng, size)
-        return self.value if size is None else np.full(size, self.value)
+        return Fixed(self.value).draw(rng, size)
 
     @property
     def support(self) -> tuple[float, float]:
