@@ -38,7 +38,7 @@ class Classification:
 
     Args:
         classes: names in logit order.
-        group: label name in the data -> class, for labels that are not classes themselves.
+        group: label name in the data -> class, for labels that are not classes themselves; None is the name of no label.
         label_smoothing: of the cross-entropy.
         auxiliary: weight of the model's own physics loss, if it has one (`forward_with_auxiliary`).
         single_logit: two classes on one logit, the second class being the positive one.
@@ -51,7 +51,7 @@ class Classification:
     """
 
     classes: tuple[str, ...]
-    group: dict[str, str]
+    group: dict[str, str] | dict[str | None, str]
     label_smoothing: float = 0.0
     auxiliary: float = 0.0
     single_logit: bool = False
