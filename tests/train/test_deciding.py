@@ -13,6 +13,7 @@ class Known(Judge):
     """Says of an image what its first pixel says; its validation images are drawn from what it says."""
 
     classes, shape, coverage, task = ("nonlens", "lens"), (1, 8, 8), 0.9, None
+    held_out = prior = None  # until it is made
 
     def __init__(self, kept=True, positives=True):
         self.prior = {"nonlens": 0.9, "lens": 0.1}

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -208,3 +209,7 @@ def test_a_tiny_training_leaves_a_run_that_localises(run, tmp_path):
     np.save(tmp_path / "small.npy", np.zeros((20, 20), np.float32))
     with pytest.raises(InputError, match="20"):
         darklens.localise(run.path, tmp_path / "small.npy", tmp_path / "third", device="cpu")
+    shutil.copytree(run.path, tmp_path / "unfinished")
+    (tmp_path / "unfinished" / "calibration.json").unlink()
+    with pytest.raises(InputError, match="not finished"):
+        darklens.localise(tmp_path / "unfinished", tmp_path / "table", tmp_path / "fourth", device="cpu")

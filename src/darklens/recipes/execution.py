@@ -78,7 +78,9 @@ def execute(
     for run, one in zip(runs, singles, strict=True):
         if run.complete:
             log(f"{run.path} is finished")
-        elif not _train(run, one.effective(), splits, team, budget_s, log, progress):
+            continue
+        assert splits is not None, "made where a run is left to train"
+        if not _train(run, one.effective(), splits, team, budget_s, log, progress):
             break
     return runs
 
@@ -160,8 +162,8 @@ def resume(
         raise InputError(f"{run.path} was adapted, not trained: adapt again with darklens adapt, or train its recipe anew")
     if (run.provenance or {}).get("campaign"):
         raise InputError(f"{run.path} is a round of a campaign: continue it with darklens active learn CAMPAIGN")
-    settings = {"device": device, "team": team, "budget_s": budget_s, "log": log, "progress": progress}
-    return execute(validate(run.recipe), run.path, **settings)[0]
+    recipe = validate(run.recipe)
+    return execute(recipe, run.path, device=device, team=team, budget_s=budget_s, log=log, progress=progress)[0]
 
 
 def train_network(run: Run, recipe: Recipe, splits: Splits, **settings: Any) -> tuple[Training, dict[str, Any]]:
@@ -187,8 +189,8 @@ def train_network(run: Run, recipe: Recipe, splits: Splits, **settings: Any) -> 
         write_json(run.path / MODEL, described)
         run.write("data", splits.card)
     log(f"training {described['name']} ({count_parameters(model):,} parameters) on {len(splits.train)} images")
-    sets = [images.seen_as(recipe.preprocess) for images in (splits.train, splits.validation)]
-    training = Training(run, model, splits.task, *sets, recipe.train, recipe.preprocess, **settings)
+    train, validation = (images.seen_as(recipe.preprocess) for images in (splits.train, splits.validation))
+    training = Training(run, model, splits.task, train, validation, recipe.train, recipe.preprocess, **settings)
     return training, training.fit()
 
 

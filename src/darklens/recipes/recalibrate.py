@@ -30,17 +30,19 @@ def recalibrate(
         progress: receives (phase, done, total).
 
     Raises:
-        InputError: the run is shipped or not finished, or its test images are not what they were.
+        InputError: the run is shipped, not finished or not whole, or its test images are not what they were.
     """
     run = Run.open(path)
     if run.shipped or not run.complete:
         why = "comes with darklens and is read-only" if run.shipped else "is not finished: continue it with darklens train --resume"
         raise InputError(f"{path} {why}")
+    if (recorded := run.data) is None:
+        raise InputError(f"{path} has no data.json, which says what its images were: restore it, or train it again")
     recipe = validate(run.recipe).effective()
     only_classification(recipe, "recalibration")
     splits = prepare(recipe, run.path.parent / "data", log, progress)
     for name in ("validation", "test"):
-        before, now = (card["splits"][name]["checksum"] for card in (run.data, splits.card))
+        before, now = (card["splits"][name]["checksum"] for card in (recorded, splits.card))
         if before != now:
             raise InputError(f"the {name} images of {path} are not those of its training ({now} and {before}): train it again")
     predictor = Predictor(run, device)

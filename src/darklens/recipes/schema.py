@@ -200,7 +200,7 @@ class Recipe(Strict):
         if data.positives:  # a few of each class, whatever the ratio
             rare = {k: min(v, max(1, getattr(data, k) // 4)) for k, v in data.positives.model_dump().items()}
             data = data.model_copy(update={"positives": Positives(**rare)})
-        few = {"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)}
+        few: dict[str, Any] = {"epochs": min(2, self.train.epochs), "batch_size": min(16, self.train.batch_size)}
         if self.train.precision == "auto":  # to measure which is faster would take longer than the training
             few["precision"] = "float32"
         sections = {name: section.tiny() for name in type(self).model_fields if hasattr(section := getattr(self, name), "tiny")}

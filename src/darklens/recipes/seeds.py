@@ -84,12 +84,12 @@ def execute_seeds(
         raise InputError(f"{out} holds a single run: choose another --out for several seeds")
     found: dict[int, list[Run]] = {}
     _write(team, out, recipe, seeds, found)
-    settings = {"team": team, "budget_s": budget_s, "data": out / "data", "force": force, "log": log, "progress": progress}
     for k, seed in enumerate(seeds):
         if team.leads:
             log(f"seed {seed} ({k + 1} of {len(seeds)})")
         one = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
-        found[seed] = execute(one, out / f"seed-{seed}", **settings)
+        place = out / f"seed-{seed}"
+        found[seed] = execute(one, place, team=team, budget_s=budget_s, data=out / "data", force=force, log=log, progress=progress)
         _write(team, out, recipe, seeds, found)
         if not all(run.complete for run in found[seed]):
             break
@@ -114,7 +114,7 @@ def summary(recipe: Recipe, seeds: list[int], found: dict[int, list[Run]]) -> di
     """
     finished = [seed for seed, runs in found.items() if all(run.complete for run in runs)]
     names = [one.model.name for one in recipe.single()]
-    per_network = [spread({seed: found[seed][k].metrics for seed in finished}) for k in range(len(names))]
+    per_network = [spread({seed: found[seed][k].metrics or {} for seed in finished}) for k in range(len(names))]
     return {
         "recipe": recipe.name,
         "model": names[0],

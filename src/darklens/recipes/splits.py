@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,30 +22,57 @@ from darklens.train.columns import refuse_leaks
 from darklens.train.config import Preprocess
 from darklens.train.fitted import lens_numbers
 from darklens.train.fresh import FreshImages
+from darklens.train.generation.image_set import ConditionedImages
 from darklens.train.image_set import ImageSet
 from darklens.train.imbalance import Imbalance, imbalance_of
-from darklens.train.task import Images, Task
+from darklens.train.task import Images, Lessons, Task
 
 UNLABELLED = "unlabelled"
 """Class of images without a label, in the sets of tasks that learn `WITHOUT_LABELS`."""
 WITHOUT_LABELS = ("masked-autoencoder", "joint-embedding", "denoising")
 ALIASES = {"val": "validation", "valid": "validation"}
 Log = Callable[[str], None]
+TaskT = TypeVar("TaskT", bound=Task)
+TrainT = TypeVar("TrainT", bound=Lessons)
+HeldT = TypeVar("HeldT", bound=Images)
+Pictured = TypeVar("Pictured", ImageSet, ConditionedImages)
+
+
+class Described(Protocol):
+    """What a data card asks of a set of images."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per class."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
 
 
 @dataclass(frozen=True)
-class Splits:
-    """Three sets that share no image (but for a leak that is asked for), and their data card."""
+class Splits(Generic[TaskT, TrainT, HeldT]):
+    """Three sets that share no image (but for a leak that is asked for), what is learned from them, and their data card.
 
-    task: Task
-    train: Images
-    validation: Images
-    test: Images
-    card: dict
+    An experiment says of which task and of which sets its own are; who trains whatever it is given need not know.
+    """
+
+    task: TaskT
+    train: TrainT
+    validation: HeldT
+    test: HeldT
+    card: dict[str, Any]
     plan: Plan | None = None
 
 
-def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int, int], None], device: str = "cpu") -> Splits:
+LabelledSplits = Splits[Classification, ImageSet | FreshImages, ImageSet]
+
+
+def prepare(
+    recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int, int], None], device: str = "cpu"
+) -> LabelledSplits:
     """Simulate or read what the recipe asks for, and take care that no image stands on two sides.
 
     Args:
@@ -71,22 +99,27 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Callable[[str, int
     plan = _plan(recipe, first) if recipe.needs_fit else None
     for settings in [one.preprocess for one in recipe.single() if one.preprocess.input != "image"]:
         for name, images in sets.items():
-            if not images.has(settings):
+            if plan is not None and not images.has(settings):
                 sets[name] = replace(images, fitted={**images.fitted, **_fitted(*parts[name], plan, settings, name, log, progress)})
-    if recipe.data.fresh:
-        drawn = configured(recipe.data.preset, **recipe.data.options_of("train"))
-        sets["train"] = FreshImages(drawn, recipe.data.seed, recipe.data.train, task, plan)
-        log(f"train: new images of {recipe.data.preset} every epoch, {recipe.data.train} at a time, seed {recipe.data.seed}")
-    sets["train"], removed = without_copies(sets)
+    sets, removed = without_copies(sets)
     if removed:
         log(f"{removed} training images are copies of validation or test images and were left out")
-    task = replace(task, imbalance=_imbalance(recipe, sets))
+    train = _fresh(recipe.data, task, plan, log) if recipe.data.fresh else sets["train"]
+    task = replace(task, imbalance=_imbalance(recipe, train, sets["validation"]))
     if recipe.data.leak:
-        sets["train"] = sets["train"].joined(sets["test"])
+        train = sets["train"].joined(sets["test"])
         log(_leaked(len(sets["test"])))
-    described = {name: (parts[name][0] if name in parts else None, sets[name]) for name in SPLITS}
-    card = data_card(recipe.data, first, described, removed)
-    return Splits(task, sets["train"], sets["validation"], sets["test"], card, plan)
+    described: dict[str, Described] = {**sets, "train": train}
+    stored = {name: table for name, (table, _) in parts.items()}
+    card = data_card(recipe.data, first, {name: (stored.get(name), described[name]) for name in SPLITS}, removed)
+    return Splits(task, train, sets["validation"], sets["test"], card, plan)
+
+
+def _fresh(data: DataConfig, task: Classification, plan: Plan | None, log: Log) -> FreshImages:
+    """Return a training set without end."""
+    assert data.preset is not None, "fresh images are those of a preset"
+    log(f"train: new images of {data.preset} every epoch, {data.train} at a time, seed {data.seed}")
+    return FreshImages(configured(data.preset, **data.options_of("train")), data.seed, data.train, task, plan)
 
 
 def tables(
@@ -98,7 +131,7 @@ def tables(
     """
     parts = _simulated(recipe.data, folder, log, progress, device) if recipe.data.preset else _read(recipe.data, folder, log)
     if recipe.data.subset:
-        parts["train"] = _subset(*parts["train"], recipe.data)
+        parts["train"] = _subset(*parts["train"], recipe.data.subset, recipe.data.seed)
     return parts
 
 
@@ -138,31 +171,32 @@ def _task(recipe: Recipe, table: Table) -> Classification:
     classes = recipe.data.classes or list(dict.fromkeys(found))
     settings = recipe.train
     if settings.task in WITHOUT_LABELS:
-        return Classification((*classes, UNLABELLED), {**recipe.data.group, None: UNLABELLED})
+        return Classification((*classes, UNLABELLED), recipe.data.group | {None: UNLABELLED})
     return Classification(
         tuple(classes), dict(recipe.data.group), settings.label_smoothing, settings.auxiliary, settings.task == "binary"
     )
 
 
-def _imbalance(recipe: Recipe, sets: Mapping[str, ImageSet | FreshImages]) -> Imbalance | None:
+def _imbalance(recipe: Recipe, train: ImageSet | FreshImages, validation: ImageSet) -> Imbalance | None:
     """Return how unequal classes are learned, and refuse sets that lack a class that somebody has to learn or to judge."""
     if recipe.train.task in WITHOUT_LABELS:
         return None
-    kind, missing = recipe.train.imbalance, [name for name, n in sets["validation"].counts.items() if not n]
+    kind, missing = recipe.train.imbalance, [name for name, n in validation.counts.items() if not n]
     if recipe.data.fresh and kind == "balanced-sampling":
         raise InputError(
             "data.fresh draws its images as they come, and balanced-sampling draws classes: set train.imbalance=weighted"
         )
-    found = imbalance_of(kind, sets["train"].counts, recipe.train.focal_gamma)
+    found = imbalance_of(kind, train.counts, recipe.train.focal_gamma)
     if recipe.train.task == "binary" and missing:
         raise InputError(
-            f"none of the {len(sets['validation'])} validation images is of class {missing[0]!r}, and without it no "
+            f"none of the {len(validation)} validation images is of class {missing[0]!r}, and without it no "
             "threshold can be chosen: raise data.validation or the second of data.fractions"
         )
     return found
 
 
 def _simulated(data: DataConfig, folder: Path, log: Log, progress: Callable, device: str) -> dict[str, tuple[Table, np.ndarray]]:
+    assert data.preset is not None, "asked of data that have one"
     parts = {}
     for name in SPLITS:
         if data.fresh and name == "train":
@@ -185,6 +219,7 @@ def _simulated(data: DataConfig, folder: Path, log: Log, progress: Callable, dev
 
 
 def _read(data: DataConfig, folder: Path, log: Log) -> dict[str, tuple[Table, np.ndarray]]:
+    assert data.path is not None, "which data without a preset have"
     table = _as_table(data.path, folder, log)
     named = np.array([ALIASES.get(s, s) for s in table.splits.tolist()], dtype=object)
     rows = {name: np.flatnonzero(named == name) for name in SPLITS}
@@ -248,44 +283,39 @@ def _by_content(
     return parts
 
 
-def _hashes(images: ImageSet) -> list[str]:
-    return [content_hash(image) for image in images.images]
+def without_copies(sets: dict[str, Pictured]) -> tuple[dict[str, Pictured], int]:
+    """Drop training images that validation or test hold too, and count them; refuse validation images that the test set holds.
 
-
-def without_copies(sets: dict[str, Images]) -> tuple[Images, int]:
-    """Drop training images that validation or test hold too; refuse validation images that the test set holds.
-
-    Fresh training images have a seed of their own and cannot be hashed before they are drawn.
+    Fresh training images, which have a seed of their own and cannot be hashed before they are drawn, are not among the sets.
     """
-    hashes = {name: _hashes(images) for name, images in sets.items() if not isinstance(images, FreshImages)}
+    hashes = {name: [content_hash(image) for image in images.images] for name, images in sets.items()}
     shared = set(hashes["validation"]) & set(hashes["test"])
     if shared:
         raise InputError(f"{len(shared)} images stand both in validation and in test: split again with darklens import --split")
     if "train" not in hashes:
-        return sets["train"], 0
+        return sets, 0
     held_out = set(hashes["validation"]) | set(hashes["test"])
     keep = np.array([h not in held_out for h in hashes["train"]])
-    train = sets["train"]
-    return (train, 0) if keep.all() else (train.take(np.flatnonzero(keep)), int((~keep).sum()))
+    return (sets, 0) if keep.all() else (sets | {"train": sets["train"].take(np.flatnonzero(keep))}, int((~keep).sum()))
 
 
-def _subset(table: Table, rows: np.ndarray, data: DataConfig) -> tuple[Table, np.ndarray]:
-    if data.subset > len(rows):
-        raise InputError(f"data.subset is {data.subset} and there are {len(rows)} training images: lower it or raise data.train")
-    return table, np.sort(np.random.default_rng(data.seed).permutation(rows)[: data.subset])
+def _subset(table: Table, rows: np.ndarray, n: int, seed: int) -> tuple[Table, np.ndarray]:
+    if n > len(rows):
+        raise InputError(f"data.subset is {n} and there are {len(rows)} training images: lower it or raise data.train")
+    return table, np.sort(np.random.default_rng(seed).permutation(rows)[:n])
 
 
 def _leaked(n: int) -> str:
     return f"LEAKED on purpose: all {n} test images are trained on as well, so the test figures say nothing about other images"
 
 
-def data_card(data: DataConfig, table: Table, parts: dict[str, tuple[Table, Images]], removed: int) -> dict:
+def data_card(data: DataConfig, table: Table, parts: Mapping[str, tuple[Table | None, Described]], removed: int) -> dict[str, Any]:
     """Return the data card: what the images are, how many of each class, where from, and how to make them again.
 
     Args:
         data: the recipe's section.
         table: one of the tables, whose manifest speaks for all.
-        parts: split -> its table, None where nothing is stored, and its set, with `counts` and `classes`.
+        parts: split -> its table, None where nothing is stored, and its set.
         removed: copies that were taken out of the training images.
     """
     manifest = table.manifest

@@ -32,7 +32,7 @@ from darklens.models import architecture
 from darklens.recipes.execution import Log, Progress, silent, train_network
 from darklens.recipes.experiments import only_classification
 from darklens.recipes.schema import Recipe, validate
-from darklens.recipes.splits import Splits, prepare
+from darklens.recipes.splits import LabelledSplits, prepare
 from darklens.runs import WORDS, Run
 from darklens.train.distributed import connect
 
@@ -122,12 +122,12 @@ def _extremes(key: str, values: Value) -> list[Any]:
             raise InputError(f"tune key {key!r} has an empty list: give the values to try")
         return values
     known = {"low", "high", "log", "step"}
-    numbers = [values.get(name) for name in ("low", "high")]
-    if set(values) - known or not all(isinstance(v, int | float) for v in numbers) or not numbers[0] < numbers[1]:
+    low, high = values.get("low"), values.get("high")
+    if set(values) - known or not isinstance(low, int | float) or not isinstance(high, int | float) or not low < high:
         raise InputError(f"tune key {key!r} is {values}: give a list, or low and high with low < high, and log or step if wanted")
-    if values.get("log") and (numbers[0] <= 0 or values.get("step")):
+    if values.get("log") and (low <= 0 or values.get("step")):
         raise InputError(f"tune key {key!r} is {values}: log needs low above 0 and no step")
-    return numbers
+    return [low, high]
 
 
 def with_settings(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
@@ -184,7 +184,9 @@ def _count(study: optuna.Study) -> int:
     return sum(trial.state.name in ("COMPLETE", "PRUNED") or "why" in trial.user_attrs for trial in trials)
 
 
-def _try(study: optuna.Study, out: Path, recipe: Recipe, space: dict[str, Value], splits: Splits, settings: dict[str, Any]) -> bool:
+def _try(
+    study: optuna.Study, out: Path, recipe: Recipe, space: dict[str, Value], splits: LabelledSplits, settings: dict[str, Any]
+) -> bool:
     """Make one trial; returns whether the user interrupted it."""
     from optuna.trial import TrialState
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from darklens.data import Record, resize_image
 from darklens.errors import InputError
 from darklens.runs import Evaluation
+from darklens.train.classification import Classification
 from darklens.train.columns import stacked, values_of, with_planes
 from darklens.train.image_set import ImageSet
 from darklens.train.novelty import Unusual
@@ -53,20 +54,34 @@ class Judge(ABC):
     Attributes:
         classes: names in the order of the probabilities.
         shape: `(bands, H, W)` of the images it takes.
-        bands: names of the bands, where those of the training images are known.
-        columns: numbers that it sees beside an image, by name; their planes stand behind the bands.
         coverage: wanted of its conformal sets.
-        held_out: calibrated probabilities `(n, k)` and class indices of the validation images; None where they were not kept.
-        prior: class -> fraction that the probabilities hold for, that of the training images; None where it is not known.
+        task: what labels mean.
     """
 
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
-    bands: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
     coverage: float
-    held_out: tuple[np.ndarray, np.ndarray] | None
-    prior: dict[str, float] | None
+    task: Classification
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands, where those of the training images are known."""
+        return ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Numbers that it sees beside an image, by name; their planes stand behind the bands."""
+        return ()
+
+    @property
+    @abstractmethod
+    def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Calibrated probabilities `(n, k)` and class indices of the validation images; None where they were not kept."""
+
+    @property
+    @abstractmethod
+    def prior(self) -> dict[str, float] | None:
+        """Class -> fraction that the probabilities hold for, that of the training images; None where it is not known."""
 
     @abstractmethod
     def answers(self, images: np.ndarray) -> Answers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
@@ -42,7 +44,7 @@ def augmented(
 
 def augment(
     images: Tensor,
-    kinds: list[str],
+    kinds: Sequence[str],
     generator: torch.Generator,
     max_shift: int = 2,
     *,

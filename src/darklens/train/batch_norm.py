@@ -52,12 +52,13 @@ class SynchronisedBatchNorm(_BatchNorm):
         """Take maps of any rank."""
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        if not self.track_running_stats:
+        count, means, variances = self.num_batches_tracked, self.running_mean, self.running_var
+        if not self.track_running_stats or count is None or means is None or variances is None:
             return
-        self.num_batches_tracked.add_(1)
-        factor = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, factor)
-        self.running_var.lerp_(variance, factor)
+        count.add_(1)
+        factor = 1 / float(count) if self.momentum is None else self.momentum
+        means.lerp_(mean, factor)
+        variances.lerp_(variance, factor)
 
 
 def synchronised(model: nn.Module) -> nn.Module:

@@ -18,18 +18,18 @@ from darklens.errors import InputError, unknown
 from darklens.train.augment import augmented
 from darklens.train.config import TrainConfig
 from darklens.train.imbalance import Imbalance
-from darklens.train.task import random_order
+from darklens.train.task import Images, random_order
 
 if TYPE_CHECKING:
     from darklens.train.loop import Training
 
 
-class Labelled(Protocol):
+class Labelled(Images, Protocol):
     """A set of images whose class indices are known."""
 
-    labels: np.ndarray
-
-    def __len__(self) -> int: ...
+    @property
+    def labels(self) -> np.ndarray:
+        """`(n,)`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Classification:
 
     Args:
         classes: names in logit order.
-        group: label name in the data -> class, for labels that are not classes themselves.
+        group: label name in the data -> class, for labels that are not classes themselves; None is the name of no label.
         label_smoothing: of the cross-entropy.
         auxiliary: weight of the model's own physics loss, if it has one (`forward_with_auxiliary`).
         single_logit: two classes on one logit, the second class being the positive one.
@@ -51,7 +51,7 @@ class Classification:
     """
 
     classes: tuple[str, ...]
-    group: dict[str, str]
+    group: dict[str, str] | dict[str | None, str]
     label_smoothing: float = 0.0
     auxiliary: float = 0.0
     single_logit: bool = False
@@ -123,12 +123,13 @@ class Classification:
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Return the training loss of a batch; labels are class indices `(B,)`, or probabilities `(B, k)` of mixed images."""
-        return sum(self.losses(model, images, labels))
+        answers, physics = self.losses(model, images, labels)
+        return answers + physics
 
     def losses(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two parts of the training loss: that of the answers, and the model's own physics loss, weighted."""
-        if self.auxiliary and hasattr(model, "forward_with_auxiliary"):
-            output, extra = model.forward_with_auxiliary(images)
+        if self.auxiliary and (forward := getattr(model, "forward_with_auxiliary", None)) is not None:
+            output, extra = forward(images)
             return self._criterion(output, labels), self.auxiliary * extra.float()
         answers = self._criterion(model(images), labels)
         return answers, torch.zeros_like(answers)

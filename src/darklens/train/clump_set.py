@@ -55,8 +55,8 @@ class ClumpSet(Stored):
 
     def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Return maps and clumps at these positions, on a device."""
-        found = (torch.from_numpy(np.ascontiguousarray(side[index])) for side in (self.images, self.clumps))
-        return tuple(part.to(device, non_blocking=True) for part in found)
+        images, clumps = (torch.from_numpy(np.ascontiguousarray(side[index])) for side in (self.images, self.clumps))
+        return images.to(device, non_blocking=True), clumps.to(device, non_blocking=True)
 
     def take(self, index: np.ndarray) -> ClumpSet:
         """Return the images at these positions."""

@@ -161,7 +161,7 @@ def refuse_leaks(columns: Mapping[str, np.ndarray], labels: np.ndarray, classes:
         if values[known].min() == values[known].max():
             raise InputError(f"column {name!r} is {values[known][0]:g} in all training images and tells nothing: {REMEDY}")
         shares = {classes[k]: float(known[labels == k].mean()) for k in present}
-        rare, often = min(shares, key=shares.get), max(shares, key=shares.get)
+        rare, often = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
         if shares[rare] == 0 < shares[often] or shares[often] - shares[rare] > LEAK:
             known_of = f"known of {shares[rare]:.0%} of {rare!r} and {shares[often]:.0%} of {often!r} images"
             raise InputError(f"column {name!r} is {known_of}, so that to know it is to know the class: {REMEDY}")

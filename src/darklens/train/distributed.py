@@ -11,7 +11,7 @@ import datetime
 import logging
 import subprocess
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class Team:
 
     def total(self, value: Tensor) -> Tensor:
         """Return the sum over all processes."""
-        return value if self.size == 1 else self.fabric.all_reduce(value, reduce_op="sum")
+        return value if self.size == 1 else cast(Tensor, self.fabric.all_reduce(value, reduce_op="sum"))  # of collections too
 
     def collect(self, own: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
         """Return `(count, k)` float32 from the `rows` that each process has."""
@@ -116,7 +116,7 @@ def connect(device: str = "auto", devices: int | str = 1, nodes: int = 1) -> Tea
         InputError: there are fewer devices, or SLURM has started another number of processes.
     """
     import lightning_fabric  # takes a second, which those who only predict need not wait
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     if str(devices) != "auto" and (not str(devices).isdigit() or int(devices) < 1):
         raise InputError(f"--devices {devices!r} is no number of devices: give 1 or more, or auto")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import cast
 
 import numpy as np
 import torch
@@ -48,14 +49,14 @@ class Embedder:
         self.preprocess = Preprocess.model_validate(described["preprocess"])
         self.device = resolve_device(device)
         self.plan = Plan.from_dict(described["fit"]) if described.get("fit") else None
-        self.predictor = self.encoder = None
+        self.predictor: Predictor | None = None
         if self.preprocess.columns:
             raise InputError(
                 f"{run.path} sees columns beside images, and vectors are made of images alone: give a run without them"
             )
         if described["name"] in ENCODERS:
             self.network = loaded(run).to(self.device).eval()
-            self.encoder = self.network.encoder
+            self.encoder = self.network.get_submodule("encoder")
         elif described.get("classes"):
             self.predictor = Predictor(run, device)
         else:
@@ -129,7 +130,7 @@ def embed(
         for start in range(0, count, BATCH):
             batch = torch.from_numpy(np.ascontiguousarray(inputs(slice(start, min(start + BATCH, count))))).to(device)
             parts.append(encoder(prepare(batch, settings)).float().cpu())
-    return torch.cat(parts).numpy() if parts else np.zeros((0, encoder.dimension), np.float32)
+    return torch.cat(parts).numpy() if parts else np.zeros((0, cast(int, encoder.dimension)), np.float32)
 
 
 def loaded(run: Run) -> nn.Module:

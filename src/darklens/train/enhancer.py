@@ -121,7 +121,8 @@ class Enhancer:
 
     @torch.inference_mode()
     def _sharper(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        seen, below = images, 0.0
+        seen = images
+        below: np.ndarray | float = 0.0
         if self.smooth is not None:
             smooth, below = self.smooth.render(self.smooth.fit(images).parameters, images.shape[-2:], self.device)
             seen = np.concatenate([images, smooth], axis=1)
@@ -131,7 +132,9 @@ class Enhancer:
 
     def smooth_lens(self, images: np.ndarray) -> np.ndarray | None:
         """Return what the smooth lenses of coarse images are on fine pixels, None where the run uses none."""
-        return self.smooth and self.smooth.render(self.smooth.fit(images).parameters, images.shape[-2:])[1]
+        if self.smooth is None:
+            return None
+        return self.smooth.render(self.smooth.fit(images).parameters, images.shape[-2:])[1]
 
     def classical(self, images: np.ndarray, method: str) -> np.ndarray:
         """Return what a method without learning makes of images; see `darklens.models.upsampled`."""

@@ -36,6 +36,10 @@ class Ensemble(Judge):
         InputError: fewer than two, or members that do not fit together.
     """
 
+    held_out: tuple[np.ndarray, np.ndarray] | None = None
+    prior: dict[str, float] | None = None
+    threshold: float | None = None
+
     def __init__(self, members: Sequence[Predictor]) -> None:
         if len(members) < 2:
             raise InputError(f"{len(members)} run given: an ensemble needs at least 2")
@@ -48,8 +52,7 @@ class Ensemble(Judge):
                     remedy = f"give runs that share {what}"
                     raise InputError(f"{first.run.path} has {what} {_said(a)} and {other.run.path} {_said(b)}: {remedy}")
         self.classes, self.shape, self.task = first.classes, first.shape, first.task
-        self.coverage = first.coverage
-        self.temperature, self.threshold, self.held_out = 1.0, None, None
+        self.coverage, self.temperature = first.coverage, 1.0
         self.prior = first.prior if all(m.prior == first.prior for m in self.members) else None
         self._calibrate()
 
@@ -66,8 +69,8 @@ class Ensemble(Judge):
     def _calibrate(self) -> None:
         """Fit temperature and threshold of the mean on the validation images that all members share, if they do."""
         checksums = {(((m.run.data or {}).get("splits") or {}).get("validation") or {}).get("checksum") for m in self.members}
-        kept = [m.validation for m in self.members]
-        if None in checksums or len(checksums) > 1 or any(k is None for k in kept):
+        kept = [m.validation for m in self.members if m.validation is not None]
+        if None in checksums or len(checksums) > 1 or len(kept) < len(self.members):
             return
         labels = kept[0][1]
         if any(not np.array_equal(k[1], labels) for k in kept):
@@ -92,7 +95,7 @@ class Ensemble(Judge):
         """Return what the members say together of a set."""
         if images.fitted or self.columns:
             return self._together([member.answers_of(images) for member in self.members])
-        return self.answers(self.checked(images.images))
+        return self.answers(self.checked(images.pixels))
 
     def _together(self, parts: list[Answers]) -> Answers:
         each = np.stack([part.probabilities for part in parts])
@@ -100,8 +103,8 @@ class Ensemble(Judge):
         probabilities = softmax(_log(mean) / self.temperature)
         sets = None if self.threshold is None else prediction_sets(probabilities, self.threshold)
         disagreement = np.maximum(_entropy(mean) - _entropy(each).mean(0), 0.0)
-        unusual = [part.unusual for part in parts]
-        return Answers(probabilities, sets, None if None in unusual else _majority(unusual), disagreement)
+        unusual = [part.unusual for part in parts if part.unusual is not None]
+        return Answers(probabilities, sets, _majority(unusual) if len(unusual) == len(parts) else None, disagreement)
 
     def calibrated_on(self, images: np.ndarray, *, log: Callable[[str], None] = lambda sentence: None) -> Ensemble:
         """Return the same with every member that fits lenses calibrated on images `(n, bands, H, W)`.
@@ -143,6 +146,7 @@ def _sight(member: Predictor) -> str:
     """Return what a member needs of an image, by name: members of one name share it."""
     if member.preprocess.input == "image":
         return "image"
+    assert member.plan is not None, "a network that sees what was fitted comes with its plan"
     return json.dumps([member.preprocess.view, member.plan.key()])
 
 

@@ -135,7 +135,7 @@ def judge(
         probabilities,
         images.labels,
         metrics,
-        images.images,
+        images.pixels,
         ids,
         unit=card.get("flux_unit") or "",
         pixel_scale=card.get("pixel_scale"),

@@ -31,6 +31,7 @@ def network_inputs(images: np.ndarray, plan: Plan | None, settings: Preprocess) 
     """
     if settings.input == "image":
         return images, None
+    assert plan is not None, "a network that sees what was fitted comes with its plan"
     images, columns = apart(images, len(settings.columns))
     fit = plan.fit(images[:, :1])
     if settings.input == "evidence":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -95,7 +95,7 @@ class FreshImages:
         batch_size: int,
         device: torch.device | str = "cpu",
         part: slice = slice(None),
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Generator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch, drawn ahead by a thread; rows are independent, so their order needs no shuffling.
 
         Of every batch only this `part` is drawn: where several processes share a batch, each draws its own rows.

@@ -81,6 +81,11 @@ class ImageSet(Stored):
         return tuple(self.images.shape[1:])
 
     @property
+    def pixels(self) -> np.ndarray:
+        """The images `(n, bands, H, W)` as an array; those that are still on disk are read."""
+        return self.images[:] if isinstance(self.images, StoredImages) else self.images
+
+    @property
     def counts(self) -> dict[str, int]:
         """Images per class."""
         return {name: int((self.labels == i).sum()) for i, name in enumerate(self.classes)}
@@ -149,8 +154,8 @@ class ImageSet(Stored):
         fitted = {view: array[index] for view, array in self.fitted.items()}
         images = self.images.take(index) if isinstance(self.images, StoredImages) else self.images[index]
         truth, columns = ({name: values[index] for name, values in known.items()} for known in (self.truth, self.columns))
-        known = {"fitted": fitted, "truth": truth, "columns": columns}
-        return replace(self, images=images, labels=self.labels[index], ids=self.ids[index], **known)
+        labels, ids = self.labels[index], self.ids[index]
+        return replace(self, images=images, labels=labels, ids=ids, fitted=fitted, truth=truth, columns=columns)
 
     def joined(self, other: ImageSet) -> ImageSet:
         """Return both sets, images in memory, as one."""

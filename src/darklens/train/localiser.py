@@ -96,8 +96,14 @@ class Localiser:
 
     @property
     def threshold(self) -> float:
-        """Height of a peak from which on it is a detection, set on validation images."""
-        return float(self.run.calibration["threshold"])
+        """Height of a peak from which on it is a detection, set on validation images.
+
+        Raises:
+            InputError: it is not set yet.
+        """
+        if (calibration := self.run.calibration) is None:
+            raise InputError(f"{self.run.path} has no threshold: the training is not finished; continue it with --resume")
+        return float(calibration["threshold"])
 
     def maps(self, inputs: np.ndarray) -> np.ndarray:
         """Return the network's maps `(n, 6, h, w)` for evidence maps `(n, 5, h, w)`."""

@@ -78,7 +78,8 @@ def _written(
 ) -> dict[str, Any]:
     peaks, shape, name = localiser.peaks(maps), record.image.shape[1:], record.id.replace("/", "-")
     rows = _rows(peaks, localiser.threshold)
-    summary = {"candidates": rows[: max(candidates, sum(row["detected"] for row in rows))], "threshold": localiser.threshold}
+    listed = rows[: max(candidates, sum(row["detected"] for row in rows))]
+    summary = {"candidates": listed, "threshold": localiser.threshold}
     summary |= {"detected": any(row["detected"] for row in rows), "smooth_chi2": float(fit.chi2[0])}
     shown = {"heat": 1 / (1 + np.exp(-maps[0, 0])), "log10_mass": maps[0, 4] + MIDDLE}
     shown = {key: on_pixels(pixels, localiser.preprocess.bin, shape) for key, pixels in shown.items()}
@@ -86,7 +87,7 @@ def _written(
     scale = localiser.plan.pixel_scale
     source = Path(record.source) if record.source else None
     header = write_sky_maps(out / f"{name}.fits", shown, UNITS, source=source, hdu=hdu, pixel_scale=scale)
-    for row in summary["candidates"]:
+    for row in listed:
         row |= sky_position(header, row["x"], row["y"], scale, shape)
     save_search_figure(out / f"{name}.png", record.image[0], shown, summary, pixel_scale=scale, title=record.id)
     truth = {k: v for k, v in record.truth.items() if k in ("m_sub", "x_sub", "y_sub", "n_sub") and np.isfinite(v)}

@@ -31,7 +31,7 @@ from darklens.train.logits import EVALUATION_BATCH, predict_logits
 from darklens.train.optim import Schedule, match_memory_order, optimizer
 from darklens.train.preprocess import bands_alone, prepare
 from darklens.train.seeds import seed_at
-from darklens.train.task import Images, Task
+from darklens.train.task import Images, Lessons, Task
 
 STATE = "state/checkpoint.safetensors"
 Progress = Callable[[str, int, int], None]
@@ -65,7 +65,7 @@ class Training:
         run: Run,
         model: nn.Module,
         task: Task,
-        train: Images,
+        train: Lessons,
         validation: Images,
         config: TrainConfig,
         preprocess: Preprocess,
@@ -136,7 +136,8 @@ class Training:
         return precision.FORMATS[int(self.team.settle(precision.FORMATS.index(chosen)))]
 
     def _loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        return sum(self.task.losses(model, inputs, targets))
+        answers, physics = self.task.losses(model, inputs, targets)
+        return answers + physics
 
     def _trial_batch(self, count: int) -> tuple[Tensor, Tensor]:
         inputs, targets = self.train_set.batch(np.arange(count), self.fabric.device)
@@ -285,8 +286,7 @@ class Training:
         return float(total) / self.steps
 
     def _step(self, inputs: Tensor, targets: Tensor, generator: torch.Generator, epoch: int, step: int) -> Tensor:
-        inputs, share = prepare(inputs, self.preprocess), (self.share, self.batch)
-        inputs, targets = self.augment(inputs, targets, self.config, generator, share)
+        inputs, targets = self.augment(prepare(inputs, self.preprocess), targets, self.config, generator, (self.share, self.batch))
         answers, physics = self.team.total(self._gradients(inputs, targets))
         if not math.isfinite(value := float(answers + physics)):
             self._diverged(value, epoch, step)

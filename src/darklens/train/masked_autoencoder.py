@@ -10,7 +10,7 @@ plain squared error of He et al. (2022, arXiv:2111.06377, sect. 3), in whatever 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from darklens.train.config import TrainConfig
 from darklens.train.task import random_order
 
 if TYPE_CHECKING:
+    from darklens.models.mae import MAE
+    from darklens.models.mae_arc import MAEArc
     from darklens.train.image_set import ImageSet
     from darklens.train.loop import Training
 
@@ -90,7 +92,8 @@ class MaskedAutoencoding:
 
     def predict(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return `(B, 2 bands)`: errors of each band, then those of the seen mean, under a few masks, the same for all images."""
-        orders = fixed_orders(images, model.patches, model.seen)
+        network = cast("MAE | MAEArc", model)
+        orders = fixed_orders(images, network.patches, network.seen)
         found = [torch.cat(self.errors(*model(images, order)), 1) for order in orders]
         return torch.stack(found).mean(0)
 

@@ -52,14 +52,15 @@ def measured_plan(
     flat = flat[np.unique(np.linspace(0, len(flat) - 1, min(len(flat), IMAGES)).astype(int))]
     if SMOOTH * len(flat) < FEWEST:
         raise InputError(f"{len(flat)} images to calibrate on: give at least {round(FEWEST / SMOOTH)}, a third of them smooth")
-    current = plan
+    current, psf = plan, plan.psf
     for _ in range(ROUNDS):
         fit = current.fit(flat)
         smooth = np.argsort(np.where(fit.converged, fit.chi2, np.inf), kind="stable")[: round(SMOOTH * len(flat))]
         found = calibrate(flat[smooth], current)
-        current = _with(current, found)
+        psf = replace(psf, fwhm=found.psf_fwhm[0])
+        current = _with(current, psf, found)
     log(
-        f'PSF {plan.psf.fwhm:.4f}" measured as {current.psf.fwhm:.4f}" +- {found.psf_fwhm[1]:.4f}" (FWHM) on {found.images} images '
+        f'PSF {plan.psf.fwhm:.4f}" measured as {psf.fwhm:.4f}" +- {found.psf_fwhm[1]:.4f}" (FWHM) on {found.images} images '
         f"that look smooth, reduced chi^2 {found.chi2[1]:.3f}"
     )
     return current, found
@@ -93,8 +94,8 @@ def wrong_psf(images: np.ndarray, plan: Plan) -> WrongPSF | None:
     return WrongPSF(plan.psf.fwhm, width, error) if wrong else None
 
 
-def _with(plan: Plan, found: Calibration) -> Plan:
-    """Return the plan with what was measured, as far as it is a finite number."""
+def _with(plan: Plan, psf: GaussianPSF, found: Calibration) -> Plan:
+    """Return the plan with the PSF and the noise that were measured, of these what is a finite number."""
     noise = plan.noise
     if isinstance(noise, SkyCounts) and found.sky is not None and found.sky[0] > 0:
         noise = SkyCounts(found.sky[0])
@@ -106,6 +107,4 @@ def _with(plan: Plan, found: Calibration) -> Plan:
                 for new, old in zip(values, (noise.background_sigma, noise.exposure), strict=True)
             )
         )
-    return replace(
-        plan, psf=replace(plan.psf, fwhm=found.psf_fwhm[0]), noise=noise, origin=f"{plan.origin}, measured on the images"
-    )
+    return replace(plan, psf=psf, noise=noise, origin=f"{plan.origin}, measured on the images")

@@ -183,6 +183,7 @@ def _write(predictor: Predictor, inputs: np.ndarray, path: Path) -> None:
     except torch.onnx.errors.OnnxExporterError as error:
         name = predictor.run.model["name"]
         raise InputError(f"model {name!r} cannot be written as ONNX ({_cause(error)}): use --to hub-folder instead") from error
+    assert program is not None, "which only the old exporter returns"
     program.model.metadata_props.update(metadata(predictor))
     program.save(path, external_data=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from darklens.train.config import TrainConfig
 
@@ -37,7 +38,7 @@ class Schedule:
         total = config.epochs * steps_per_epoch
         schedulers = torch.optim.lr_scheduler
         self.per_step = config.schedule in ("onecycle", "cosine")
-        self.inner: object
+        self.inner: LRScheduler
         match config.schedule:
             case "onecycle":
                 rise = config.warmup if config.warmup * total > 1 else 0.0  # where no step is left to rise over, begin at the top
@@ -47,10 +48,9 @@ class Schedule:
             case "exponential":
                 self.inner = schedulers.ExponentialLR(opt, config.gamma)
             case "plateau":
-                self.inner = schedulers.ReduceLROnPlateau(opt, "min", factor=config.gamma, patience=config.patience)
+                self.inner = ReduceLROnPlateau(opt, "min", factor=config.gamma, patience=config.patience)
             case _:
                 self.inner = schedulers.LambdaLR(opt, lambda epoch: 1.0)
-        self.plateau = config.schedule == "plateau"
 
     def step(self) -> None:
         """Advance a schedule that moves with every step."""
@@ -59,7 +59,7 @@ class Schedule:
 
     def epoch(self, validation_loss: float) -> None:
         """Advance a schedule that moves with every epoch."""
-        if self.plateau:
+        if isinstance(self.inner, ReduceLROnPlateau):
             self.inner.step(validation_loss)
         elif not self.per_step:
             self.inner.step()

@@ -38,7 +38,10 @@ class PairSet(Stored):
     @property
     def targets(self) -> np.ndarray:
         """`(n, bands, H, W)` what is learned and judged."""
-        return self.pairs.truth if self.truth else self.pairs.high
+        if not self.truth:
+            return self.pairs.high
+        assert self.pairs.truth is not None, "whoever asks for the truth has seen that there is one"
+        return self.pairs.truth
 
     def inputs(self, index: np.ndarray | slice) -> np.ndarray:
         """Return coarse images."""

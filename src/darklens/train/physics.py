@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -46,11 +47,12 @@ def evaluate_physics(predictor: Predictor, test: ImageSet, card: dict[str, Any])
         that a lens believes counts as error.
     """
     seen = test.seen_as(predictor.preprocess)
+    physics = cast(Callable[[torch.Tensor], dict[str, torch.Tensor]], predictor.model.physics)
     theta_E, pictures = [], []
     chosen = [int(np.flatnonzero(test.labels == k)[0]) for k in range(len(test.classes)) if (test.labels == k).any()][:SHOWN]
     for start in range(0, len(test), BATCH):
         rows = np.arange(start, min(start + BATCH, len(test)))
-        found = predictor.model.physics(prepare(seen.batch(rows, predictor.device)[0], predictor.preprocess))
+        found = physics(prepare(seen.batch(rows, predictor.device)[0], predictor.preprocess))
         # a lens may be a map: what its pixels believe in the mean
         theta_E.append(found["theta_E"].reshape(len(rows), -1).mean(1).cpu().numpy())
         pictures += [{k: v[i - start].cpu().numpy() for k, v in found.items() if v.ndim >= 3} for i in chosen if i in rows]

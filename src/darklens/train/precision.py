@@ -60,7 +60,7 @@ def time_step(model: nn.Module, step: Callable, images: Tensor, labels: Tensor, 
 
 def lay_out(model: nn.Module) -> nn.Module:
     """Return the model in channels-last order, in which convolutions run 10% to 20% faster on processors, and bf16 much faster."""
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # which torch documents, and types for tensors
 
 
 def autocast(device: str, name: str) -> torch.autocast:

@@ -79,10 +79,9 @@ def predict_path(
     flagged: list[int] = []
     called = dict.fromkeys(judge.classes, 0)
     some = Sample[Record](ASKED)
-    blocks = (_rows(*batch, judge.classes, flagged, called) for batch in _sampled(chain([first], batches), some))
+    rows = (_rows(*batch, judge.classes, flagged, called) for batch in _sampled(chain([first], batches), some))
     collected: list[list[Any]] = []
-    if collect:
-        blocks = _kept(blocks, collected)
+    blocks = _kept(rows, collected) if collect else rows
     silent = out is None and collect
     count = sum(len(block) for block in blocks) if silent else _write(out, header, next(blocks), blocks)
     unusual = None if first[1].unusual is None else proportion(sum(flagged), count)

@@ -23,7 +23,7 @@ from darklens.train.config import Preprocess
 from darklens.train.fitted import network_inputs
 from darklens.train.held_out import load_held_out
 from darklens.train.image_set import ImageSet
-from darklens.train.loop import predict_logits
+from darklens.train.logits import predict_logits
 from darklens.train.measured import measured_plan, wrong_psf
 from darklens.train.novelty import Features, Novelty
 from darklens.train.preprocess import network_shape
@@ -123,15 +123,15 @@ class Predictor(Judge):
         seen, chi2 = self._seen(images)
         return self._look(seen)[1], chi2
 
-    def features(self, inputs: np.ndarray) -> np.ndarray:
-        """Return `(n, d)` what the last layer sees of network inputs, before `prepare`."""
+    def features(self, inputs: np.ndarray | ImageSet) -> np.ndarray:
+        """Return `(n, d)` what the last layer sees of network inputs, before `prepare`, or of a set as the network sees it."""
         return self._look(inputs)[1]
 
     def _seen(self, images: ImageSet) -> tuple[np.ndarray | ImageSet, np.ndarray | None]:
         if self.preprocess.input == "image" or (images.has(self.preprocess) and "chi2" in images.fitted):
             return images.seen_as(self.preprocess), images.fitted.get("chi2") if self.plan else None
         beside = stacked({name: images.columns[name] for name in self.columns}, self.columns, len(images))
-        return self.see(with_planes(self.checked(images.images), beside))
+        return self.see(with_planes(self.checked(images.pixels), beside))
 
     def _look(self, inputs: np.ndarray | ImageSet) -> tuple[np.ndarray, np.ndarray]:
         """Return logits and features, always of the first of the symmetric views."""

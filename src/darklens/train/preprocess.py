@@ -65,7 +65,7 @@ def check_bands(own: Sequence[str] | None, wanted: Sequence[str], name: str) -> 
         InputError: a band stands in another place.
     """
     places = {band: k for k, band in enumerate(wanted)}
-    if any(places.get(band, k) != k for k, band in enumerate(own or ())):
+    if own and any(places.get(band, k) != k for k, band in enumerate(own)):
         order = ",".join(wanted)
         raise InputError(
             f"{name} has bands {','.join(own)} and the model was trained on {order}: put them in that order with --bands {order}"

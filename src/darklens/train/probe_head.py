@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
 
 from darklens.errors import InputError
 from darklens.evaluate.vectors import fitted_probe
@@ -33,6 +34,8 @@ def begin_with_probe(model: EncoderClassifier, images: ImageSet | FreshImages, s
     known = embed(model.encoder, images.inputs, len(images), settings, "cpu")
     scale, line = fitted_probe(known, images.labels)
     weight, bias = line.coef_, line.intercept_
-    if len(weight) < model.head[1].out_features:  # of two classes, the line between them
+    last = model.head[1]
+    assert isinstance(last, nn.Linear), "as every head of this network ends"
+    if len(weight) < last.out_features:  # of two classes, the line between them
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     model.begin_with(*(torch.as_tensor(part, dtype=torch.float32) for part in (scale.mean, scale.deviation, weight, bias)))

@@ -16,9 +16,9 @@ from darklens.train.image_set import ImageSet
 
 def chosen_thresholds(judge: Judge) -> dict[str, Any]:
     """Return what `calibration.json` says of thresholds: nothing for other than two classes, or where validation lacks one."""
-    if not _both(judge):
+    if (kept := _of_both(judge)) is None:
         return {}
-    probabilities, labels = judge.held_out
+    probabilities, labels = kept
     cost_fp, cost_fn = costs_of(judge)
     found = choose_thresholds(probabilities[:, 1], labels == 1, name=judge.classes[1], cost_fp=cost_fp, cost_fn=cost_fn)
     return {"thresholds": {"class": judge.classes[1], "chosen_on": "validation"} | found}
@@ -40,7 +40,8 @@ def search_metrics(judge: Judge, images: ImageSet, probabilities: np.ndarray) ->
     if len(judge.classes) != 2 or not 0 < positive.sum() < len(positive):
         return {}
     share = getattr(judge, "prevalence", None) or PREVALENCE
-    limits = thresholds_of(judge) if _both(judge) else {"equal-odds": judge.prior[judge.classes[1]] if judge.prior else 0.5}
+    equal_odds = judge.prior[judge.classes[1]] if judge.prior else 0.5
+    limits = {"equal-odds": equal_odds} if _of_both(judge) is None else thresholds_of(judge)
     if (asked := getattr(judge, "cut", None)) is not None:
         limits["asked"] = asked
     rule = next(rule for rule in ("asked", "f1", "equal-odds") if rule in limits)
@@ -50,6 +51,7 @@ def search_metrics(judge: Judge, images: ImageSet, probabilities: np.ndarray) ->
     return {"search": search, "completeness": found | {"threshold": float(limits[rule]), "rule": rule} if found else {}}
 
 
-def _both(judge: Judge) -> bool:
-    """Whether there are validation images of both of two classes."""
-    return len(judge.classes) == 2 and judge.held_out is not None and len(np.unique(judge.held_out[1])) == 2
+def _of_both(judge: Judge) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return probabilities and classes of the validation images, if some are of one and some of the other of two classes."""
+    kept = judge.held_out if len(judge.classes) == 2 else None
+    return kept if kept is not None and len(np.unique(kept[1])) == 2 else None

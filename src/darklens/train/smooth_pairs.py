@@ -85,6 +85,7 @@ class SmoothPairs:
 
 def _binned(pairs: PairPreset) -> GaussianPSF:
     """Return the blunt PSF, widened by the sum over the fine pixels of a coarse one (the variance of as many equal steps)."""
+    assert isinstance(pairs.low.psf, GaussianPSF), "which both cameras of every preset have"
     sigma = pairs.low.psf.fwhm / FWHM_PER_SIGMA
     steps = pairs.high.pixel_scale**2 * (pairs.scale**2 - 1) / 12
     return GaussianPSF((sigma**2 + steps) ** 0.5 * FWHM_PER_SIGMA)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class Stored:
         batch_size: int,
         device: torch.device | str = "cpu",
         part: slice = slice(None),
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Generator[tuple[Tensor, Tensor]]:
         """Yield this part of the batches of an epoch, in this order; what does not fill a batch is left out."""
         for step in range(max(1, len(order) // batch_size)):
             yield self.batch(order[step * batch_size : (step + 1) * batch_size][part], device)

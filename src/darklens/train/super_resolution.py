@@ -61,14 +61,16 @@ class SuperResolution:
             InputError: a patch larger than the images.
         """
         if self.settings.patch is not None:
-            inputs, targets = self._cut(inputs, targets, generator, share)
+            inputs, targets = self._cut(inputs, targets, self.settings.patch, generator, share)
         state = generator.get_state()
         inputs = augment(inputs, config.augment, generator, share=share)
         generator.set_state(state)
         return inputs, augment(targets, config.augment, generator, share=share)
 
-    def _cut(self, low: Tensor, high: Tensor, generator: torch.Generator, share: tuple[slice, int]) -> tuple[Tensor, Tensor]:
-        side, (part, count) = self.settings.patch, share
+    def _cut(
+        self, low: Tensor, high: Tensor, side: int, generator: torch.Generator, share: tuple[slice, int]
+    ) -> tuple[Tensor, Tensor]:
+        part, count = share
         room = [length - side for length in low.shape[-2:]]
         if min(room) < 0:
             size = f"{low.shape[-2]}x{low.shape[-1]}"
@@ -95,6 +97,7 @@ class SuperResolution:
     def _per_image(self, image: Tensor, sigma: Tensor | None, targets: Tensor, unit: Tensor, beta: float = 0.0) -> Tensor:
         error = (image - targets) / unit
         if self.settings.loss == "nll":
+            assert sigma is not None, "recipes allow this loss for networks that answer a sigma"
             scaled = sigma / unit
             error = (0.5 * (error / scaled) ** 2 + scaled.log()) * scaled.detach() ** (2 * beta)
         elif self.settings.loss == "charbonnier":

@@ -111,9 +111,9 @@ class Scorer:
 
     def _images(self, lot: Cutouts, bad: list[tuple[str, str, str]]) -> tuple[np.ndarray, list[int]]:
         shape = self.judge.shape
-        whole = isinstance(lot.images, np.ndarray) and lot.images.shape[1:] == shape and len(lot.images) > 0
-        if whole and (np.abs(lot.images.sum(axis=(1, 2, 3), dtype=np.float64)) < LARGEST).all():  # one pass; a sum hides no NaN
-            return lot.images, list(range(len(lot.ids)))
+        whole = lot.images if isinstance(lot.images, np.ndarray) and lot.images.shape[1:] == shape and len(lot.images) else None
+        if whole is not None and (np.abs(whole.sum(axis=(1, 2, 3), dtype=np.float64)) < LARGEST).all():  # a sum hides no NaN
+            return whole, list(range(len(lot.ids)))
         found, chosen = [], []
         for i, image in enumerate(lot.images):
             try:
@@ -386,8 +386,8 @@ def score_in(scorer: Scorer, parts: Sequence[int], workers: int, done: Callable[
     return None
 
 
-_scorer: Scorer | None = None
-"""The work unit of a process that scores."""
+_scorer: Scorer
+"""The work unit of a process that scores, since it began."""
 
 
 def _begin(scorer: Scorer, threads: int) -> None:

@@ -6,7 +6,7 @@ together. Everything else (bitwise resume, processes, budget, averaged weights, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,27 +23,38 @@ def random_order(images: Any, generator: torch.Generator) -> np.ndarray:
     return torch.randperm(len(images), generator=generator).numpy()
 
 
-class Images(Protocol):
-    """A set of things to learn from, or to judge on: `ImageSet`, or a class of its own beside it.
+class Lessons(Protocol):
+    """A set of things to learn from, stored or drawn while a network trains.
 
     A set whose images are drawn by a thread ahead of the training says so by `ahead`, the number of batches; others need not.
     """
 
     def __len__(self) -> int: ...
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(bands, H, W)` of an image."""
+
     def batch(self, index: np.ndarray, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Return inputs `(B, bands, H, W)`, before `prepare`, and targets `(B, ...)` of these rows, on a device."""
 
     def epoch(
         self, number: int, order: np.ndarray, batch_size: int, device: torch.device | str = "cpu", part: slice = slice(None)
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Generator[tuple[Tensor, Tensor]]:
         """Yield this part of the batches of an epoch; what does not fill a batch is left out."""
 
+    def seen_as(self, settings: Preprocess) -> Lessons:
+        """Return the same set for a network with these settings."""
+
+
+class Images(Lessons, Protocol):
+    """A set to judge on as well, as validation and test images are: `ImageSet`, or a class of its own beside it."""
+
     def inputs(self, index: np.ndarray | slice) -> np.ndarray:
-        """Return the inputs alone (asked of validation and test images, by `Training.answers`)."""
+        """Return the inputs alone (asked by `Training.answers`)."""
 
     def take(self, index: np.ndarray) -> Images:
-        """Return the same set with these rows only (asked of validation and test images)."""
+        """Return the same set with these rows only."""
 
     def seen_as(self, settings: Preprocess) -> Images:
         """Return the same set for a network with these settings."""
@@ -58,8 +69,9 @@ class Task(Protocol):
     function of (seed, epoch, process), and a resumed training repeats them to the last bit.
     """
 
-    kind: str
-    """As `train.task` of a recipe."""
+    @property
+    def kind(self) -> str:
+        """As `train.task` of a recipe."""
 
     def order(self, images: Any, generator: torch.Generator) -> np.ndarray:
         """Return which rows an epoch goes through, `(n,)`."""

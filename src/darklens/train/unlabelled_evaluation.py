@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from darklens.train.joint_embedding import JointEmbedding
 from darklens.train.logits import predict_logits
 from darklens.train.masked_autoencoder import MaskedAutoencoding, fixed_orders
 from darklens.train.preprocess import prepare
+
+if TYPE_CHECKING:
+    from darklens.models.mae import MAE
+    from darklens.models.mae_arc import MAEArc
 
 Task = MaskedAutoencoding | JointEmbedding | Denoising
 RESAMPLES, LEVEL = 1000, 0.95
@@ -189,7 +193,7 @@ def _denoised(folder: FigureSet, embedder: Embedder, test: ImageSet) -> None:
 
 
 def _reconstructions(folder: FigureSet, embedder: Embedder, task: MaskedAutoencoding, test: ImageSet) -> None:
-    (inputs, names), network = _shown(embedder, test), embedder.network
+    (inputs, names), network = _shown(embedder, test), cast("MAE | MAEArc", embedder.network)
     with torch.inference_mode():
         order = fixed_orders(inputs, network.patches, network.seen)[0]
         predicted, target, hidden = (part.float().cpu().numpy() for part in network(inputs, order))

@@ -138,8 +138,8 @@ def read_vectors(path: Path, embedder: Embedder) -> Vectors | None:
     if schema.metadata[WEIGHTS].decode() != sha256_of(embedder.run.weights):
         raise InputError(f"{path} holds vectors of other weights than those of {embedder.run.path}: darklens embed with this run")
     flat = table["vector"].combine_chunks().flatten().to_numpy()
-    columns = (table[name].to_pylist() for name in ("id", "source", "label"))
-    return Vectors(*columns, flat.reshape(len(table), -1))
+    ids, sources, labels = (table[name].to_pylist() for name in ("id", "source", "label"))
+    return Vectors(ids, sources, labels, flat.reshape(len(table), -1))
 
 
 def _records(

@@ -112,7 +112,8 @@ def _known(campaign: Campaign, predictor: Predictor, width: int) -> tuple[np.nda
     found = [_looked(s.take(spread(len(s), ANCHORS // 2)) if i == 0 else s, predictor) for i, s in enumerate(sets) if s is not None]
     if not found:
         return np.zeros((0, width), np.float32), np.zeros((0, len(campaign.classes)))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    features, answers = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return features, answers
 
 
 def _looked(images: ImageSet, predictor: Predictor) -> tuple[np.ndarray, np.ndarray]:

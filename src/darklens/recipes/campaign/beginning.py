@@ -64,14 +64,17 @@ def begin(
         InputError: the folder is taken, no first run, no usable pool, or validation images without one of the classes.
         WorkError: the first training failed.
     """
-    if (run is None) == (recipe is None):
+    if run is not None and recipe is None:
+        first, preprocess = str(run.path), [run.model["preprocess"]]
+    elif recipe is not None and run is None:
+        first, preprocess = recipe.name, [one.preprocess.model_dump() for one in recipe.single()]
+    else:
         raise InputError("a campaign begins with a trained run or with a recipe: give one of --run and --recipe")
-    preprocess = [one.preprocess.model_dump() for one in recipe.single()] if recipe else [run.model["preprocess"]]
     refuse_columns([name for one in preprocess for name in one.get("columns", ())], "a campaign")
     out = Path(out)
-    settings = {
+    settings: dict[str, Any] = {
         "pool": {"path": str(Path(pool).resolve()), "resize": resize, "hdu": hdu},
-        "first": str(run.path) if run else recipe.name,
+        "first": first,
         "recipe": None if recipe is None else recipe.model_dump(mode="json"),
         "validation": None if validation is None else str(validation),
         "replay": replay,
@@ -82,6 +85,7 @@ def begin(
         log(f"{out} is begun already: choose images with darklens active next {out}")
         return Campaign.open(out)
     if run is None:
+        assert recipe is not None, "one of the two is given"
         (run,) = _single(recipe, out, budget_s, device, log, progress)
         if not run.complete:
             log(f"stopped: continue with the same command; the first run is in {run.path}")
@@ -169,15 +173,15 @@ def _own(
     (recipe,) = validate(run.recipe).effective().model_copy(update={"also": []}).single()
     recipe = recipe.model_copy(update={"preprocess": plain, "model": recipe.model.model_copy(update={"preprocess": plain})})
     stored = (((run.data or {}).get("splits") or {}).get("validation") or {}).get("path")
-    beside = bool(stored) and (Path(stored) / MANIFEST).is_file()
-    if recipe.data.preset and not beside:
+    beside = Path(stored).parent if stored and (Path(stored) / MANIFEST).is_file() else None
+    if recipe.data.preset and beside is None:
         recipe = recipe.model_copy(update={"data": _fewer(recipe.data, replay, measured)})
-    splits = prepare(recipe, Path(stored).parent if beside else out / "data", log, progress)
+    splits = prepare(recipe, beside or out / "data", log, progress)
     train = splits.train
     pairs = {"replay": _fresh(train, replay) if isinstance(train, FreshImages) else _sample(train, replay)}
-    pairs |= {"tune": (splits.validation.images, splits.validation.labels), "judge": (splits.test.images, splits.test.labels)}
+    pairs |= {"tune": (splits.validation.pixels, splits.validation.labels), "judge": (splits.test.pixels, splits.test.labels)}
     order = np.array([predictor.classes.index(name) for name in splits.task.classes])
-    return {name: (np.asarray(images), order[labels]) for name, (images, labels) in pairs.items()}
+    return {name: (images, order[labels]) for name, (images, labels) in pairs.items()}
 
 
 def _fewer(data: DataConfig, replay: int, measured: bool) -> DataConfig:
@@ -262,8 +266,8 @@ def _judge_first(out: Path, predictor: Predictor, pair: Labelled, settings: dict
 def data_card(run: Run, settings: dict[str, Any], images: ImageSet, train: dict[str, Any]) -> dict[str, Any]:
     """Return the data card of a round."""
     first = f"campaign on {settings['pool']['path']}, begun with {settings['first']}"
-    splits = {"train": train or None, "test": {"rows": len(images), "counts": images.counts, "checksum": None, "path": None}}
-    splits["test"]["seed"] = None
+    test = {"rows": len(images), "counts": images.counts, "checksum": None, "path": None, "seed": None}
+    splits = {"train": train, "test": test}
     return {
         "summary": f"{first}; measured on images that neither taught nor were asked for",
         "source": settings["pool"]["path"],

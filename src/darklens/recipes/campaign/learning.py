@@ -115,7 +115,8 @@ def _same(campaign: Campaign, number: int, path: Path) -> None:
 
 def _strategies(campaign: Campaign, ids: Sequence[str]) -> list[str]:
     """Return the strategy that asked for each image, `unasked` for one that somebody decided about unasked."""
-    wanted, found = set(ids), {}
+    wanted = set(ids)
+    found: dict[str, str] = {}
     for folder in campaign.queues:
         with (folder / "queue.csv").open(newline="", encoding="utf-8") as file:
             found |= {row["id"]: row["why"].partition(":")[0] for row in csv.DictReader(file) if row["id"] in wanted}
@@ -149,6 +150,7 @@ def _train(campaign: Campaign, run: Run, about: dict[str, Any], device: str, log
     labels = settle(read_decisions(run.path / DECISIONS, campaign.pool.hashes, campaign.classes)).labels
     taught = campaign.labelled(predictor, labels)
     tune, judging = (as_set(Table.open(campaign.path / "images" / name), predictor) for name in ("tune", "judge"))
+    assert taught is not None, "no round begins without labels"
     train = mixture(taught, campaign.images("replay", predictor), config)
     settings = validate(run.recipe).train
     log(f"round {about['round']}: {len(taught)} labelled images make {len(train)} to learn from, beginning with {about['start']}")
@@ -173,8 +175,8 @@ def _train(campaign: Campaign, run: Run, about: dict[str, Any], device: str, log
 def _task(task: Classification, settings: TrainConfig, train: ImageSet) -> Classification:
     """Return what the network is asked, with the losses of the recipe for the classes of this mixture."""
     imbalance = imbalance_of(settings.imbalance, train.counts, settings.focal_gamma)
-    losses = {"label_smoothing": settings.label_smoothing, "auxiliary": settings.auxiliary}
-    return replace(task, **losses, imbalance=imbalance, offsets=())
+    smoothing, auxiliary = settings.label_smoothing, settings.auxiliary
+    return replace(task, label_smoothing=smoothing, auxiliary=auxiliary, imbalance=imbalance, offsets=())
 
 
 def _describe(run: Run, start: Run, task: Classification, train: ImageSet) -> None:
@@ -191,4 +193,5 @@ def _finish(campaign: Campaign, number: int, run: Run, about: dict[str, Any]) ->
     """Enter a round whose network is measured; written twice, it says the same."""
     every: list[Decision] = read_decisions(run.path / DECISIONS, campaign.pool.hashes, campaign.classes)
     write_decisions(campaign.path / DECISIONS, every)
+    assert run.metrics is not None, "entered once it is measured"
     campaign.add(entry(number, run.metrics, campaign.classes, about["labels"], about["new"], about["asked"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -29,14 +29,14 @@ class Pool:
         shape: `(bands, H, W)` of the network's images.
         resize: accept other sizes by resampling.
         hdu: extension of FITS files.
-        hashes: id -> content hash of each image that belongs to the pool.
+        hashes: id -> content hash of each image that belongs to the pool; none before `scan` or `loaded`.
     """
 
     path: Path
     shape: tuple[int, int, int]
     resize: bool = False
     hdu: int | str | None = None
-    hashes: dict[str, str] | None = None
+    hashes: dict[str, str] = field(default_factory=dict)
 
     def scan(self, *, without: Collection[str], on_skip: Skip, progress: Callable[[int], None]) -> tuple[Pool, dict[str, int]]:
         """Look at every image once.

@@ -19,7 +19,10 @@ Progress = Callable[[str, int, int], None]
 
 
 class Experiment(Protocol):
-    """A file of this package: four functions, in the order in which they are called."""
+    """A file of this package: four functions, in the order in which they are called.
+
+    The splits that they pass on are of a task and of sets of its own, which `darklens.recipes.splits.Splits` is generic in.
+    """
 
     def prepare(self, recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Splits:
         """Simulate or read what an effective recipe asks for, into `folder`; what is there already is used again.

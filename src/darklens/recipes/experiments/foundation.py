@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from darklens.train.config import TrainConfig
 from darklens.train.config_foundation import FoundationConfig
 from darklens.train.denoising import Denoising
 from darklens.train.embedder import Embedder
+from darklens.train.fresh import FreshImages
+from darklens.train.image_set import ImageSet
 from darklens.train.joint_embedding import JointEmbedding
 from darklens.train.loop import Training
 from darklens.train.masked_autoencoder import MaskedAutoencoding
@@ -29,14 +30,17 @@ KEPT = ("dihedral", "rotate90", "flip", "rotate", "shift")
 """Words of `train.augment` that mean something here; a joint embedding blurs its views and adds noise by settings of its own."""
 OF_LABELS = ("imbalance", "label_smoothing", "auxiliary")
 """Settings of `train` that do not."""
+UnlabelledSplits = Splits[Task, ImageSet | FreshImages, ImageSet]
 
 
-def prepare(recipe: Recipe, folder: Path, log: Callable[[str], None], progress: Callable[[str, int, int], None]) -> Splits:
+def prepare(
+    recipe: Recipe, folder: Path, log: Callable[[str], None], progress: Callable[[str, int, int], None]
+) -> UnlabelledSplits:
     """Simulate or read the images; labels are kept for the judgement afterwards, and no training looks at them."""
     _check(recipe)
     task = _task(recipe)
     splits = prepare_labelled(recipe, folder, log, progress)
-    return replace(splits, task=task, card=_card(splits.card))
+    return Splits(task, splits.train, splits.validation, splits.test, _card(splits.card), splits.plan)
 
 
 def _check(recipe: Recipe) -> None:
@@ -78,19 +82,19 @@ def _task(recipe: Recipe) -> Task:
     return MaskedAutoencoding(settings.loss, known)
 
 
-def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+def describe(recipe: Recipe, splits: UnlabelledSplits) -> dict[str, Any]:
     """Return `model.json`: what an embedder has to know besides the weights."""
     settings = (recipe.foundation or FoundationConfig()).model_dump()
-    fit = {"fit": splits.plan.as_dict()} if recipe.preprocess.input != "image" else {}
+    fit = {"fit": splits.plan.as_dict()} if splits.plan and recipe.preprocess.input != "image" else {}
     return common(recipe, splits) | {"foundation": settings} | fit
 
 
-def build(described: dict[str, Any], splits: Splits) -> nn.Module:
+def build(described: dict[str, Any], splits: UnlabelledSplits) -> nn.Module:
     """Return the network."""
     return build_model(described, 1)
 
 
-def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], None]) -> None:
+def finish(run: Run, training: Training, splits: UnlabelledSplits, log: Callable[[str], None]) -> None:
     """Look at the test images once: how well hidden pixels are guessed, what a linear layer makes of the vectors."""
     embedder = Embedder(run, training.fabric.device.type)
     probe = run.model["foundation"]["probe"]

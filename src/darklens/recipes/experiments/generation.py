@@ -43,8 +43,10 @@ small."""
 GEOMETRY = ("dihedral", "rotate90", "flip")
 """Augmentations that leave an image what it is; of the others a generator would learn that images are like that."""
 
+ImageSplits = Splits[Generation, ConditionedImages, ConditionedImages]
 
-def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Splits:
+
+def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> ImageSplits:
     """Simulate or read images, and find out what can be told about them and how their noise can be made even.
 
     Raises:
@@ -57,9 +59,9 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Split
     first = parts["train"][0]
     plan = _plan(recipe, first, log)
     if settings.smooth_lens:
-        _check_smooth(recipe, plan)
-        sets = {name: _with_smooth(images, *parts[name], plan, name, log, progress) for name, images in sets.items()}
-    sets["train"], removed = without_copies(sets)
+        fitting = _checked(recipe, plan)
+        sets = {name: _with_smooth(images, *parts[name], fitting, name, log, progress) for name, images in sets.items()}
+    sets, removed = without_copies(sets)
     if removed:
         log(f"{removed} training images are copies of validation or test images and were left out")
     units = first.manifest.get("units") or {}
@@ -114,8 +116,8 @@ def _plan(recipe: Recipe, table: Table, log: Log) -> Plan | None:
         return None
 
 
-def _check_smooth(recipe: Recipe, plan: Plan | None) -> None:
-    """Refuse images around whose smooth lenses nothing can be made."""
+def _checked(recipe: Recipe, plan: Plan | None) -> Plan:
+    """Return how the smooth lenses are fitted that images are made around; refuse images where that cannot be."""
     remedy = "set generation.smooth_lens=false, or give fit.instrument or fit.preset"
     if plan is None or recipe.preprocess.crop:
         raise InputError(f"generation.smooth_lens fits a smooth lens to whole images of one band, and these cannot be: {remedy}")
@@ -123,6 +125,7 @@ def _check_smooth(recipe: Recipe, plan: Plan | None) -> None:
         raise InputError(
             f"generation.smooth_lens needs noise that is the same for all images, and this is {type(plan.noise).__name__}: {remedy}"
         )
+    return plan
 
 
 def _with_smooth(
@@ -145,6 +148,7 @@ def _intensity(
     variance = _variance(plan, seen)
     if some.smooth is None:
         return Intensity.measured(settings.intensity, seen, variance), None
+    assert variance is not None, "smooth lenses were fitted by a plan, which knows the noise"
     backdrop = Backdrop(*variance, Intensity.measured(settings.intensity, some.smooth, variance))
     residual = backdrop.residual(torch.from_numpy(some.images), torch.from_numpy(some.smooth)).numpy()
     return Intensity.measured("asinh", residual, (SOFTENING**2, 0.0), noise=1.0), backdrop
@@ -158,7 +162,7 @@ def _variance(plan: Plan | None, images: np.ndarray) -> tuple[float, float] | No
     return float(np.median(v0)), float(np.median(v1))
 
 
-def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+def describe(recipe: Recipe, splits: ImageSplits) -> dict[str, Any]:
     """Return `model.json`: what a generator has to know besides the weights."""
     return (
         common(recipe, splits)
@@ -173,14 +177,15 @@ def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     )
 
 
-def build(described: dict[str, Any], splits: Splits) -> nn.Module:
+def build(described: dict[str, Any], splits: ImageSplits) -> nn.Module:
     """Return the network, with as many conditions as can be told."""
     return build_generator(described)
 
 
-def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], None]) -> None:
+def finish(run: Run, training: Training, splits: ImageSplits, log: Callable[[str], None]) -> None:
     """Generate as many images as shall be judged, and measure them beside real ones."""
-    density = partial(SmoothLenses.measured, splits.plan, splits.task.conditions) if splits.task.backdrop else None
+    made_around = splits.plan if splits.task.backdrop else None
+    density = partial(SmoothLenses.measured, made_around, splits.task.conditions) if made_around else None
     save_told(run, splits.train, density)
     generator = Generator(run, training.fabric.device.type)
     sets = splits.train, splits.validation, splits.test

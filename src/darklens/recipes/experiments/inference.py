@@ -21,10 +21,11 @@ from darklens.infer.population import informative
 from darklens.models import architecture
 from darklens.recipes.experiments.base import Log, Progress, common
 from darklens.recipes.schema import SPLITS, Recipe
-from darklens.recipes.splits import Splits, data_card, tables
+from darklens.recipes.splits import Described, Splits, data_card, tables
 from darklens.runs import Run
 from darklens.simulate import PRESETS, configured
 from darklens.simulate.priors import Uniform
+from darklens.train.classification import Classification
 from darklens.train.config import Preprocess
 from darklens.train.config_inference import InferenceConfig
 from darklens.train.inference import Estimator, FreshParameters, Inference, ParameterSet, ParameterSpace
@@ -55,34 +56,38 @@ SET = 50
 FEWEST = 20
 """Images of a split below which nothing could be said."""
 
+ParameterSplits = Splits[Inference, ParameterSet | FreshParameters, ParameterSet]
 
-def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Splits:
+
+def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> ParameterSplits:
     """Simulate or read images, keep those whose parameters are known, and fit what has to be fitted.
 
     Raises:
         InputError: settings or data that do not fit together.
     """
     settings = _check(recipe)
-    parts = {name: list(part) for name, part in tables(recipe, folder, log, progress).items()}
+    parts = tables(recipe, folder, log, progress)
     first = parts["test"][0]
-    for name, part in parts.items():
-        part[1] = known_rows(part[0], part[1], settings.parameters, settings.classes)
-        if len(part[1]) < (FEWEST if not recipe.tiny else 4):
-            known = ", ".join(settings.parameters)
-            raise InputError(f"{len(part[1])} images of {name} have known {known}, and {FEWEST} are needed: raise data.{name}")
-    plan = Request(**recipe.fit.model_dump()).plan(first.images(np.arange(min(5, len(first)))), first.manifest)
-    plan = plan if recipe.preprocess.input != "image" else None
+    for name, (table, rows) in parts.items():
+        parts[name] = table, known_rows(table, rows, settings.parameters, settings.classes)
+        if (n := len(parts[name][1])) < (FEWEST if not recipe.tiny else 4):
+            wanted = ", ".join(settings.parameters)
+            raise InputError(f"{n} images of {name} have known {wanted}, and {FEWEST} are needed: raise data.{name}")
+    fitting = Request(**recipe.fit.model_dump()).plan(first.images(np.arange(min(5, len(first)))), first.manifest)
+    plan = fitting if recipe.preprocess.input != "image" else None
     check_columns(recipe.preprocess.columns, plan)
-    known = parts.get("train", parts["validation"])
-    theta = np.stack([known[0].column(name)[known[1]] for name in settings.parameters], 1)
+    known, rows = parts.get("train", parts["validation"])
+    theta = np.stack([known.column(name)[rows] for name in settings.parameters], 1)
     space = _space(settings, theta, first)
-    sets: dict[str, Any] = {name: _set(*part, recipe.preprocess, plan, space, name, log, progress) for name, part in parts.items()}
-    if recipe.data.fresh:
-        sets["train"] = _fresh(recipe, settings, known, plan, space, log)
-    card = data_card(recipe.data, first, {name: (parts[name][0] if name in parts else None, sets[name]) for name in SPLITS}, 0)
-    kinds = [name for name in known[0].classes if name in set(known[0].labels[known[1]].tolist())]
-    card |= {"parameters": settings.parameters, "kinds": kinds, "prior": _prior(recipe, settings.parameters, theta)}
-    return Splits(Inference(space), sets["train"], sets["validation"], sets["test"], card, plan)
+    sets = {name: _set(*part, recipe.preprocess, plan, space, name, log, progress) for name, part in parts.items()}
+    present = set(known.labels[rows].tolist())
+    kinds = tuple(name for name in known.classes if name in present)
+    train = _fresh(recipe, kinds, plan, space, log) if recipe.data.fresh else sets["train"]
+    described: dict[str, Described] = {**sets, "train": train}
+    stored = {name: table for name, (table, _) in parts.items()}
+    card = data_card(recipe.data, first, {name: (stored.get(name), described[name]) for name in SPLITS}, 0)
+    card |= {"parameters": settings.parameters, "kinds": list(kinds), "prior": _prior(recipe, settings.parameters, theta)}
+    return Splits(Inference(space), train, sets["validation"], sets["test"], card, plan)
 
 
 def _check(recipe: Recipe) -> InferenceConfig:
@@ -141,7 +146,7 @@ def _set(
     progress: Any,
 ) -> ParameterSet:
     theta = np.stack([table.column(parameter)[rows] for parameter in space.names], 1)
-    about = {"theta": theta, "space": space, "ids": table.ids[rows], "shape": table.shape, "rows": rows}
+    about: dict[str, Any] = {"theta": theta, "space": space, "ids": table.ids[rows], "shape": table.shape, "rows": rows}
     if plan is None:
         return ParameterSet(shown=table.images(rows), numbers=np.zeros((len(rows), 0), np.float32), chi2=None, **about)
 
@@ -151,13 +156,14 @@ def _set(
     if len(rows) < MOST_OF_IT * len(table) and not (table.path and (table.path / "fits" / plan.key()).is_dir()):
         table, rows = table.select(rows=rows), np.arange(len(rows))  # in memory: to fit all for a few would take much longer
     if settings.input == "evidence":
-        wish = {
-            "crop": settings.crop,
-            "bin": settings.bin,
-            "fit_progress": told("fitting smooth lenses"),
-            "progress": told("evidence"),
-        }
-        fits = evidence_table(table, plan, **wish)
+        fits = evidence_table(
+            table,
+            plan,
+            crop=settings.crop,
+            bin=settings.bin,
+            fit_progress=told("fitting smooth lenses"),
+            progress=told("evidence"),
+        )
     else:
         fits = fit_table(table, plan, progress=told("fitting smooth lenses"))
     shown = fits.images(rows)
@@ -169,22 +175,20 @@ def _set(
     return ParameterSet(shown=shown, numbers=numbers, chi2=chi2, **about)
 
 
-def _fresh(
-    recipe: Recipe, settings: InferenceConfig, known: Any, plan: Plan | None, space: ParameterSpace, log: Log
-) -> FreshParameters:
+def _fresh(recipe: Recipe, kinds: tuple[str, ...], plan: Plan | None, space: ParameterSpace, log: Log) -> FreshParameters:
     """Return a training set without end, of the classes whose parameters are known."""
-    present = set(known[0].labels[known[1]].tolist())
-    kinds = tuple(name for name in known[0].classes if name in present)
-    preset = configured(recipe.data.preset, **recipe.data.options_of("train"))
-    log(f"train: new images of {recipe.data.preset} ({', '.join(kinds)}) every epoch, {recipe.data.train} at a time")
-    about = {"plan": plan, "settings": recipe.preprocess, "space": space, "kinds": kinds}
-    return FreshParameters(preset, recipe.data.seed, recipe.data.train, None, **about)
+    data, task = recipe.data, Classification(kinds, {})
+    assert data.preset is not None, "fresh images are those of a preset"
+    preset = configured(data.preset, **data.options_of("train"))
+    log(f"train: new images of {data.preset} ({', '.join(kinds)}) every epoch, {data.train} at a time")
+    return FreshParameters(preset, data.seed, data.train, task, plan, recipe.preprocess, space=space, kinds=kinds)
 
 
-def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+def describe(recipe: Recipe, splits: ParameterSplits) -> dict[str, Any]:
     """Return `model.json`: what an estimator has to know besides the weights."""
     settings, columns = recipe.inference, recipe.preprocess.columns
-    known = splits.validation if recipe.data.fresh else splits.train
+    assert settings is not None, "which a recipe without is refused for"
+    known = splits.validation if isinstance(splits.train, FreshParameters) else splits.train
     return (
         common(recipe, splits)
         | {"inference": settings.model_dump(), "space": splits.task.space.as_dict(), "preset": splits.card.get("preset")}
@@ -195,12 +199,12 @@ def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     )
 
 
-def build(described: dict[str, Any], splits: Splits) -> nn.Module:
+def build(described: dict[str, Any], splits: ParameterSplits) -> nn.Module:
     """Return the network, with a posterior above it."""
     return build_posterior(described)
 
 
-def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], None]) -> None:
+def finish(run: Run, training: Training, splits: ParameterSplits, log: Callable[[str], None]) -> None:
     """Learn what the images are like, and look at the test images once."""
     estimator = Estimator(run, training.fabric.device.type)
     calibrate(estimator, splits.validation)
@@ -220,15 +224,15 @@ def _populations(priors: dict[str, list[float]], test: ParameterSet, samples: np
     """Return bias and coverage of populations of test lenses, for the parameters whose prior is uniform."""
     if len(test) < 4 * SET:
         return {}
-    places = {name: test.space.names.index(name) for name in priors}
-    places = {name: k for name, k in places.items() if informative(samples[:, :, k], tuple(priors[name]))}
-    found = {
-        name: population_coverage(samples[:, :, k], test.theta[:, k], tuple(priors[name]), lenses=SET) for name, k in places.items()
-    }
+    found = {}
+    for name, (low, high) in priors.items():
+        k = test.space.names.index(name)
+        if informative(samples[:, :, k], (low, high)):
+            found[name] = population_coverage(samples[:, :, k], test.theta[:, k], (low, high), lenses=SET)
     return {"population": found} if found else {}
 
 
-def _scenes(splits: Splits) -> dict[str, Any]:
+def _scenes(splits: ParameterSplits) -> dict[str, Any]:
     """Return what the posterior-predictive check needs; nothing where no preset makes the test images."""
     test = splits.card["splits"]["test"]
     if splits.card.get("preset") not in PRESETS or test.get("path") is None or test.get("seed") is None:

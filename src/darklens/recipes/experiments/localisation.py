@@ -25,8 +25,10 @@ from darklens.train.localiser import Localiser, build_localiser
 from darklens.train.localiser_evaluation import judge_localiser
 from darklens.train.loop import Training
 
+ClumpSplits = Splits[Localisation, ClumpSet, ClumpSet]
 
-def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Splits:
+
+def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> ClumpSplits:
     """Simulate, fit smooth lenses, and draw the clumps again.
 
     Raises:
@@ -45,7 +47,7 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Split
         log(f"{name}: {len(images)} lenses, {images.counts['clump']} with a clump of 10^{settings.least:g} M_sun or more")
     card = data_card(recipe.data, first, {name: (parts[name][0], sets[name]) for name in SPLITS}, 0)
     task = Localisation(settings, plan.pixel_scale * seen.bin)
-    return Splits(task, *(sets[name] for name in SPLITS), card=card, plan=plan)
+    return Splits(task, sets["train"], sets["validation"], sets["test"], card, plan)
 
 
 def _check(recipe: Recipe) -> None:
@@ -77,8 +79,9 @@ def _set(table: Table, plan: Plan, settings: LocalisationConfig, seen: Preproces
     return ClumpSet(maps.image_array(), drawn_clumps(table, settings.least, settings.most), list(table.ids), recorded)
 
 
-def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+def describe(recipe: Recipe, splits: ClumpSplits) -> dict[str, Any]:
     """Return `model.json`: with how images are fitted, and what counts as a clump."""
+    assert splits.plan is not None, "every lens is fitted"
     own = {
         "image_shape": splits.card["shape"],
         "fit": splits.plan.as_dict(),
@@ -89,12 +92,12 @@ def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     return common(recipe, splits) | own
 
 
-def build(described: dict[str, Any], splits: Splits) -> nn.Module:
+def build(described: dict[str, Any], splits: ClumpSplits) -> nn.Module:
     """Return the network for maps of this size."""
     return build_localiser(described)
 
 
-def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], None]) -> None:
+def finish(run: Run, training: Training, splits: ClumpSplits, log: Callable[[str], None]) -> None:
     """Set the threshold on validation images, and look for the clumps of the test images, once."""
     localiser = Localiser(run, training.fabric.device.type)
     run.write("calibration", localiser.calibrated(splits.validation))

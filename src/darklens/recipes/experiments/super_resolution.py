@@ -35,9 +35,10 @@ from darklens.train.super_resolution import KEPT, SuperResolution
 
 TAKEN = {"preset", "path", "train", "validation", "test", "fractions", "seed", "test_seed"}
 """Keys of the section `data` that mean something here."""
+PairSplits = Splits[SuperResolution, PairSet, PairSet]
 
 
-def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Splits:
+def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> PairSplits:
     """Simulate or read pairs, take care that none stands on two sides, and measure what is known about them.
 
     Raises:
@@ -56,7 +57,7 @@ def prepare(recipe: Recipe, folder: Path, log: Log, progress: Progress) -> Split
     sets = {name: PairSet(pairs, settings.target == "truth") for name, pairs in parts.items()}
     if settings.smooth_lens:
         facts |= _add_smooth(sets, data, folder, log, progress)
-    return Splits(task, *(sets[name] for name in SPLITS), card=_card(data, parts, facts, removed))
+    return Splits(task, sets["train"], sets["validation"], sets["test"], _card(data, parts, facts, removed))
 
 
 def _add_smooth(sets: dict[str, PairSet], data: DataConfig, folder: Path, log: Log, progress: Progress) -> dict[str, Any]:
@@ -102,6 +103,7 @@ def _check(recipe: Recipe) -> None:
 
 
 def _simulated(data: DataConfig, folder: Path, log: Log, progress: Progress) -> dict[str, ImagePairs]:
+    assert data.preset is not None, "asked of data that have one"
     if data.preset not in PAIRS:
         raise unknown("pair preset", data.preset, PAIRS)
     parts = {}
@@ -124,6 +126,7 @@ def _place(data: DataConfig, name: str, folder: Path) -> Path:
 
 
 def _read(data: DataConfig, settings: SuperResolutionConfig, log: Log) -> dict[str, ImagePairs]:
+    assert data.path is not None, "which data without a preset have"
     path = Path(data.path)
     if all(is_pairs(path / name) for name in SPLITS):
         parts = {name: read_pairs(path / name) for name in SPLITS}
@@ -162,7 +165,7 @@ def _card(data: DataConfig, parts: dict[str, ImagePairs], facts: dict[str, Any],
         if data.preset
         else f"the folders HR and LR below {data.path}"
     )
-    splits = {
+    splits: dict[str, dict[str, Any]] = {
         name: {
             "rows": len(pairs),
             "counts": {},
@@ -184,19 +187,19 @@ def _card(data: DataConfig, parts: dict[str, ImagePairs], facts: dict[str, Any],
     }
 
 
-def describe(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+def describe(recipe: Recipe, splits: PairSplits) -> dict[str, Any]:
     """Return `model.json`: with what is known about the pairs, by which images of another kind are told."""
     known = {"pixel_scale": splits.card["pixel_scale"], "pairs": splits.card["pairs"]}  # no scale where the files say none
     smooth = {"smooth": SmoothPairs.of(splits.train.pairs.about).as_dict()} if splits.task.settings.smooth_lens else {}
     return common(recipe, splits) | known | {"settings": splits.task.settings.model_dump()} | smooth
 
 
-def build(described: dict[str, Any], splits: Splits) -> nn.Module:
+def build(described: dict[str, Any], splits: PairSplits) -> nn.Module:
     """Return the network, which is told scale, gain, unit and blur of the pairs as far as it asks for them."""
     return build_enhancer(described)
 
 
-def finish(run: Run, training: Training, splits: Splits, log: Callable[[str], None]) -> None:
+def finish(run: Run, training: Training, splits: PairSplits, log: Callable[[str], None]) -> None:
     """Sharpen the test images by every method, once."""
     enhancer = Enhancer(run, training.fabric.device.type)
     start = time.perf_counter()

@@ -71,9 +71,9 @@ def seen(predictor: Predictor, images: np.ndarray, labels: np.ndarray, ids: np.n
     """
     whole = ImageSet(images, labels, ids, predictor.classes)
     settings = predictor.preprocess
-    if settings.input == "image":
-        return whole.seen_as(settings)
     inputs, chi2 = predictor.see(images)
+    if chi2 is None:  # it asks for no fit
+        return whole.seen_as(settings)
     fitted = {"residual": inputs[:, :1]} if settings.view == "both" else {settings.view: inputs}
     return ImageSet(images, labels, ids, predictor.classes, fitted | {"chi2": chi2}).seen_as(settings)
 

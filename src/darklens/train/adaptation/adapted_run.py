@@ -24,6 +24,7 @@ from darklens.train.checkpoint import save_weights
 from darklens.train.columns import refuse_columns
 from darklens.train.evaluation import FEWEST as FEWEST_TO_JUDGE
 from darklens.train.evaluation import judge
+from darklens.train.image_set import ImageSet
 from darklens.train.novelty import RATE, Novelty
 from darklens.train.predictor import Predictor
 from darklens.train.provenance import provenance
@@ -87,7 +88,7 @@ def adapt_run(
     if calibrate:
         predictor = predictor.calibrated_on(target.images, log=log)
 
-    def labelled():
+    def labelled() -> ImageSet:
         return source_images(run, predictor.task, predictor.shape, config.source_images, source)
 
     network, history = adapt_network(predictor, target.images, method, config, source=labelled, log=log)
@@ -95,8 +96,8 @@ def adapt_run(
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        about = {"run": str(run.path), "weights_sha256": sha256_of(run.weights), "method": method, "settings": asdict(config)}
-        about |= {"target": str(to), "target_checksum": target.checksum, "calibrated": calibrate}
+        about: dict[str, Any] = {"run": str(run.path), "weights_sha256": sha256_of(run.weights), "method": method}
+        about |= {"settings": asdict(config), "target": str(to), "target_checksum": target.checksum, "calibrated": calibrate}
         _write(Run(draft), run, predictor, target, history, about)
         _settle(draft, out)
     finally:
@@ -159,7 +160,7 @@ def replace_novelty(predictor: Predictor, images: np.ndarray, name: str) -> Pred
 
 def _card(run: Run, target: Target, about: dict[str, Any]) -> dict[str, Any]:
     card = run.data or {}
-    splits = {"train": (card.get("splits") or {}).get("train")}
+    splits: dict[str, Any] = {"train": (card.get("splits") or {}).get("train")}
     splits["adaptation"] = {
         "rows": len(target.images),
         "counts": {},

@@ -10,7 +10,7 @@ trained is the network that will be used; and features enter the discriminator i
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ class Discriminator(nn.Module):
         mean: `(d,)` of features of source images.
         scatter: `(d,)` likewise.
     """
+
+    mean: Tensor
+    scatter: Tensor
 
     def __init__(self, mean: Tensor, scatter: Tensor) -> None:
         super().__init__()
@@ -109,7 +112,7 @@ def adversarial(
 
 
 def _step(
-    before: Encoder, encoder: Encoder, judge: Discriminator, optimizers: list[torch.optim.Optimizer], old: Tensor, new: Tensor
+    before: Encoder, encoder: Encoder, judge: Discriminator, optimizers: Sequence[torch.optim.Optimizer], old: Tensor, new: Tensor
 ) -> tuple[float, float, float]:
     with torch.no_grad():
         known = before(old)[0]

@@ -74,7 +74,7 @@ def adapt_network(
     if source is None:
         raise InputError(f"method {method} needs labelled images of the source: give --source, or use moments")
     labelled = source()
-    known, _ = predictor.see(predictor.checked(labelled.images))
+    known, _ = predictor.see(predictor.checked(labelled.pixels))
     kinds = tuple(predictor.run.recipe.get("train", {}).get("augment", ()))
     if method == "adda":
         history = adversarial(

@@ -22,7 +22,7 @@ from darklens.train.adaptation.settings import AdaptConfig
 from darklens.train.answers import softmax
 from darklens.train.classification import Classification
 from darklens.train.config import Preprocess
-from darklens.train.loop import predict_logits
+from darklens.train.logits import predict_logits
 
 Log = Callable[[str], None]
 
@@ -77,14 +77,12 @@ def self_train(
                 a, b = next(old), next(new)
                 known = prepared(source[0], a, preprocess, device, augment, generator)
                 guessed = prepared(target, chosen[b], preprocess, device, augment, generator)
-                pair = (
-                    task.loss(network, known, torch.from_numpy(source[1][a]).to(device)),
-                    task.loss(network, guessed, torch.from_numpy(labels[b]).to(device)),
-                )
+                of_known = task.loss(network, known, torch.from_numpy(source[1][a]).to(device))
+                of_guessed = task.loss(network, guessed, torch.from_numpy(labels[b]).to(device))
                 optimizer.zero_grad(set_to_none=True)
-                sum(pair).backward()
+                (of_known + of_guessed).backward()
                 optimizer.step()
-                losses.append([float(part.detach()) for part in pair])
+                losses.append([float(of_known.detach()), float(of_guessed.detach())])
         on_source, on_target = np.mean(losses, axis=0).tolist()
         if not np.isfinite([on_source, on_target]).all():
             raise WorkError(

@@ -76,7 +76,7 @@ class Conditions:
         """Length of the vector."""
         return len(self.classes) + len(self.columns)
 
-    def encode(self, labels: Sequence[str | None], truth: Mapping[str, np.ndarray]) -> np.ndarray:
+    def encode(self, labels: Sequence[str | None] | np.ndarray, truth: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the vectors `(n, size)` float32 of images, NaN where something is not known.
 
         Args:

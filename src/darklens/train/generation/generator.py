@@ -201,9 +201,9 @@ class Generator:
             raise InputError(f"guidance {weight:g} is {what}: give 1 for what was asked, and more to ask with emphasis")
         if guidance not in (None, 1) and not self.conditions.size:
             raise InputError(f"guidance {weight:g} has nothing to insist on, this run was trained without conditions: leave it out")
-        found = {"sampler": sampler or own.sampler, "steps": own.steps if steps is None else steps, "guidance": weight}
-        check_sampler(found["sampler"], found["steps"])
-        return found
+        name, count = sampler or own.sampler, own.steps if steps is None else steps
+        check_sampler(name, count)
+        return {"sampler": name, "steps": count, "guidance": weight}
 
     def _smooth(self, told: np.ndarray, seed: int, scores: np.ndarray | None) -> Tensor:
         """Return the smooth lenses `(n, 1, h, w)` that images are made around, without a plane if there are none."""
@@ -341,5 +341,8 @@ def save_told(run: Run, images: ConditionedImages, lenses: Callable[[np.ndarray,
     """Keep what was told about training images, of at most `MOST_TOLD` evenly spread ones, and their smooth lenses."""
     some = np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST_TOLD)).astype(np.int64))
     told = images.told[some]
-    kept = {"told": torch.from_numpy(np.ascontiguousarray(told))} if lenses is None else lenses(told, images.lenses[some]).tensors()
+    kept = {"told": torch.from_numpy(np.ascontiguousarray(told))}
+    if lenses is not None:
+        assert images.lenses is not None, "images whose smooth lenses have a density have them"
+        kept = lenses(told, images.lenses[some]).tensors()
     save_weights(run.path / TOLD, kept)

@@ -21,6 +21,8 @@ from darklens.train.generation.process import Network, Process
 
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
 Progress = Callable[[int, int], None]
+Step = Callable[[Tensor, Tensor, Tensor, float, float, float, float], Tensor]
+"""From `x_t`, what the network makes of it (image and noise), and alpha and sigma of this time and of the next, to `x_s`."""
 
 
 @torch.no_grad()
@@ -52,7 +54,8 @@ def sample(
     """
     check_sampler(sampler, steps)
     grid = times(process, sampler, steps, smallest)
-    step = {"dpm-solver++": _SecondOrder(), "ddim": _ddim}.get(sampler) or _Ancestral(generators)
+    steppers: dict[str, Step] = {"dpm-solver++": _SecondOrder(), "ddim": _ddim, "ancestral": _Ancestral(generators)}
+    step = steppers[sampler]
     mixed = noise
     for i, (now, then) in enumerate(zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True)):
         time = torch.full((len(noise),), now, device=noise.device, dtype=noise.dtype)

@@ -104,7 +104,7 @@ def judge_posteriors(
         metrics["unusual"] = proportion(int(draws.unusual.flags.sum()), len(images))
     into.write_predictions(_columns(images, draws.samples, estimator.names))
     save_posterior_figures(into.path / "figures", draws.samples, images.theta, metrics, history, units)
-    if preset is not None and settings.predictive and pixels is not None:
+    if settings.predictive and preset is not None and seed is not None and labels is not None and pixels is not None:
         metrics |= _predictive(estimator, images, draws.samples, into, preset, seed, labels, pixels, settings.predictive)
     metrics |= beyond(draws.samples)
     into.write("metrics", metrics)

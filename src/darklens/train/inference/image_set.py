@@ -7,7 +7,7 @@ Networks may see numbers of the smooth fit beside what it leaves over: `preproce
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from darklens.data import Table
 from darklens.errors import unknown
 from darklens.fit import Plan, SmoothFit
 from darklens.models.posterior import fit_to_z
+from darklens.simulate import Preset
 from darklens.train.columns import scales, with_planes
 from darklens.train.config import Preprocess
 from darklens.train.fitted import network_inputs
@@ -188,7 +189,7 @@ class FreshParameters(FreshImages):
         kinds: classes that take turns.
     """
 
-    space: ParameterSpace | None = None
+    space: ParameterSpace = field(kw_only=True)
     kinds: tuple[str, ...] = ()
 
     @property
@@ -208,7 +209,7 @@ class FreshParameters(FreshImages):
 
 
 def drawn(
-    preset, seed: int, first: int, count: int, kinds: tuple[str, ...], names: tuple[str, ...]
+    preset: Preset, seed: int, first: int, count: int, kinds: tuple[str, ...], names: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return images `(count, bands, H, W)` and parameters `(count, P)` of rows of a preset, all of these classes in turn."""
     labels = tuple(kinds[row % len(kinds)] for row in range(first, first + count))

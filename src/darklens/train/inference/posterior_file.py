@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from darklens.data import Noticed, Record, read, resize_image
 from darklens.errors import InputError
@@ -56,6 +57,7 @@ class Found:
 
     def effective(self, i: int) -> float:
         """Return the effective number of re-weighted draws of an image."""
+        assert self.log_weights is not None, "asked where draws were re-weighted"
         return float(effective_sample_size(self.log_weights[i]))
 
     def weights(self, i: int) -> np.ndarray:
@@ -222,11 +224,11 @@ def write_posteriors(
     return content
 
 
-def _corner(found: Found, i: int, names: Sequence[str], units: dict[str, str]):
+def _corner(found: Found, i: int, names: Sequence[str], units: dict[str, str]) -> Figure:
     draws = found.samples[i]
     if found.log_weights is not None:
         weights = found.weights(i)
         draws = draws[np.random.default_rng(i).choice(len(draws), len(draws), p=weights / weights.sum())]
-    flagged = "\nunlike the training images: " + found.unusual[i] if found.unusual[i] else ""
+    flagged = f"\nunlike the training images: {found.unusual[i]}" if found.unusual[i] else ""
     truth = np.array([found.truth[name][i] for name in names]) if all(name in found.truth for name in names) else None
     return corner_figure(draws, names, units, f"{found.ids[i]}{flagged}", truth)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from darklens.fit import plan_for
+from darklens.lensing import Mass
 from darklens.simulate import Preset, Scene
 from darklens.simulate.priors import Drawn, Fixed, Prior, Randoms
 
@@ -59,12 +60,11 @@ def pinned_scene(preset: Preset, seed: int, row: int, label: str, values: Mappin
 
 
 def _with_smooth(scene: Scene, values: Mapping[str, float]) -> Scene:
-    def changed(profile, names: Mapping[str, str]):
-        own = {f.name for f in fields(profile)}
-        new = {names.get(k, k): torch.tensor([float(v)], dtype=torch.float64) for k, v in values.items() if names.get(k, k) in own}
-        return replace(profile, **new)
+    def changed(mass: Mass) -> Mass:
+        own = {f.name for f in fields(mass)}
+        return replace(mass, **{k: torch.tensor([float(v)], dtype=torch.float64) for k, v in values.items() if k in own})
 
-    macro = tuple(changed(mass, {}) for mass in scene.macro)
+    macro = tuple(changed(mass) for mass in scene.macro)
     source = tuple(
         replace(
             light,
@@ -86,7 +86,9 @@ def can_predict(
     return not np.array_equal(moved, true)
 
 
-def residual_power(preset: Preset, seed: int, row: int, label: str, names: tuple[str, ...], draws: np.ndarray, image: np.ndarray):
+def residual_power(
+    preset: Preset, seed: int, row: int, label: str, names: tuple[str, ...], draws: np.ndarray, image: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Compare an image with predictions, each with a noise of its own.
 
     Args:

@@ -45,7 +45,8 @@ class ParameterSpace:
         """Return the space of training images with parameters `(n, P)`."""
         margin = MARGIN * np.ptp(values, axis=0)
         numbers = (values.min(0) - margin, values.max(0) + margin, values.mean(0), values.std(0))
-        return cls(tuple(names), kind, *(tuple(map(float, part)) for part in numbers), tuple(units.get(name, "") for name in names))
+        low, high, mean, std = (tuple(map(float, part)) for part in numbers)
+        return cls(tuple(names), kind, low, high, mean, std, tuple(units.get(name, "") for name in names))
 
     def to_z(self, theta: np.ndarray) -> np.ndarray:
         """Return z of parameters `(..., P)`; what lies outside the range stands at its edge."""
@@ -75,4 +76,5 @@ class ParameterSpace:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> ParameterSpace:
         """Return the space that `as_dict` described."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        return cls(**values)

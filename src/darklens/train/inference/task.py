@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from darklens.models import Posterior
 from darklens.train.augment import augment
 from darklens.train.config import TrainConfig
 from darklens.train.inference.image_set import ParameterSet
@@ -52,11 +53,12 @@ class Inference:
         device = training.fabric.device
 
         def measure(model: nn.Module, own: ParameterSet) -> np.ndarray:
+            posterior = cast(Posterior, model)
             told = torch.from_numpy(predict_logits(model, self, own, training.preprocess, device)).to(device)
             z = torch.from_numpy(own.space.to_z(own.theta)).to(device)
             with torch.no_grad():
-                loss = -model.log_prob(told, z) / z.shape[1]
-            error = (model.sample(told, JUDGED, 0).median(1).values - z).abs().mean(1)
+                loss = -posterior.log_prob(told, z) / z.shape[1]
+            error = (posterior.sample(told, JUDGED, 0).median(1).values - z).abs().mean(1)
             return torch.stack([loss, error], 1).cpu().numpy()
 
         loss, error = training.measured(images, measure).astype(np.float64).mean(0)
