@@ -18,7 +18,9 @@ from darklens.fit import (
     plan_for,
     recognise,
 )
-from darklens.simulate import GaussianPSF, instrument, simulate
+from darklens.fit.normal_equations import Images
+from darklens.fit.smooth import binned
+from darklens.simulate import GaussianPSF, TabulatedPSF, instrument, simulate
 
 N = 120
 
@@ -226,3 +228,14 @@ def test_an_image_of_few_whole_counts_has_a_noise():
     assert variance[0, 0, 0] == pytest.approx(0.2, rel=0.3)
     assert variance[1, 0, 0] == pytest.approx(1 / 12)
     assert (slope == 2).all()
+
+
+@pytest.mark.parametrize("fine", [1, 4])
+def test_binned_images_are_as_blurred_by_a_kernel_as_by_its_gaussian(fine):
+    """Whatever pixels the kernel is on."""
+    gaussian, axis = GaussianPSF(0.24), np.arange(-30 * fine, 30 * fine + 1) * 0.05 / fine
+    taps = np.exp(-0.5 * (axis / gaussian.sigma) ** 2)
+    kernel = TabulatedPSF(np.outer(taps, taps), pixel_scale=0.05 / fine)
+    flat = np.ones((1, 150, 150), np.float32)
+    by_gaussian, by_kernel = (binned(Images(flat, flat, np.ones(1), 0.05, psf))[0].psf for psf in (gaussian, kernel))
+    assert by_kernel.sigma == pytest.approx(by_gaussian.sigma, rel=0.1)  # its width is counted in whole pixels

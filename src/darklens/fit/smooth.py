@@ -185,8 +185,8 @@ def _width(psf: PSF, pixel_scale: float) -> float:
     if isinstance(psf, GaussianPSF):
         return psf.sigma
     assert isinstance(psf, TabulatedPSF)
-    side = (psf.kernel > 0.5 * psf.kernel.max()).sum() ** 0.5  # full width at half maximum of a round core, in pixels
-    return max(1.0, 2 * side / np.pi**0.5) * pixel_scale / FWHM_PER_SIGMA
+    side = (psf.kernel > 0.5 * psf.kernel.max()).sum() ** 0.5  # full width at half maximum of a round core, in pixels of its own
+    return max(1.0, 2 * side / np.pi**0.5) * (psf.pixel_scale or pixel_scale) / FWHM_PER_SIGMA
 
 
 def _descend(
