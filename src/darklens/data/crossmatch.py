@@ -159,7 +159,9 @@ def read_catalogue(path: str | Path) -> Catalogue:
     good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
     if not good.any():
         raise InputError(f"{path} has no row with a position: give ra and dec in degrees")
-    names = np.array([str(v) for v in columns[found["name"]]] if "name" in found else [str(i) for i in range(len(ra))], dtype=object)
+    names = np.array(
+        [str(v) for v in columns[found["name"]]] if "name" in found else [str(i) for i in range(len(ra))], dtype=object
+    )
     return Catalogue(names[good], ra[good] % 360, dec[good], int((~good).sum()))
 
 
