@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -93,7 +93,7 @@ def split_name(stem: str, wanted: Sequence[str] | None = None) -> tuple[str, str
     return (found[1], found[2], None) if found and known(found[2]) else None
 
 
-def objects(stems: dict[Path, str], wanted: Sequence[str] | None, on_skip) -> list[Object]:
+def objects(stems: dict[Path, str], wanted: Sequence[str] | None, on_skip: Callable[[Path, str], None]) -> list[Object]:
     """Put the files of one folder together to objects, in the order of their first files.
 
     Args:
@@ -103,16 +103,18 @@ def objects(stems: dict[Path, str], wanted: Sequence[str] | None, on_skip) -> li
     """
     parts = {path: split_name(stem, wanted) for path, stem in stems.items()}
     groups: dict[str, dict[str, Path]] = defaultdict(dict)
-    spoiled = {found[1] for path, stem in stems.items() if parts[path] is None and (found := _LETTER_AFTER.fullmatch(stem))}
+    surveys: dict[str, str | None] = {}
+    spoiled = {other[1] for path, stem in stems.items() if parts[path] is None and (other := _LETTER_AFTER.fullmatch(stem))}
     for path, found in parts.items():
         if found is not None and found[0] not in spoiled and found[1] not in groups[found[0]]:
             groups[found[0]][found[1]] = path
+            surveys.setdefault(found[0], found[2])
     groups = {name: bands for name, bands in groups.items() if bands}
     several = any(len(bands) > 1 for bands in groups.values())
     if not (several or wanted or any(found and found[2] for found in parts.values())):
         groups = {}
     ours = {path: name for name, bands in groups.items() for path in bands.values()}
-    whole = complete(groups, wanted, on_skip, {name: parts[next(iter(b.values()))][2] for name, b in groups.items()})
+    whole = complete(groups, wanted, on_skip, surveys)
     there = {found.name: found for found in whole}
     result, done = [], set()
     for path, stem in stems.items():
@@ -127,7 +129,7 @@ def objects(stems: dict[Path, str], wanted: Sequence[str] | None, on_skip) -> li
 def complete(
     groups: dict[str, dict[str, Path]],
     wanted: Sequence[str] | None,
-    on_skip,
+    on_skip: Callable[[Path, str], None],
     challenge: dict[str, str | None] | None = None,
     order: Sequence[str] | None = None,
 ) -> Iterator[Object]:
@@ -161,11 +163,12 @@ def band_folders(folders: Sequence[Path], wanted: Sequence[str] | None = None) -
 
     `Band1`, `Band2`, ... are folders of bands even alone, and their bands are named by their number.
     """
-    numbers = {folder: _NUMBERED.fullmatch(folder.name) for folder in folders}
-    if folders and all(numbers.values()):
-        return [(f"band{numbers[f][1]}", f) for f in sorted(folders, key=lambda f: int(numbers[f][1]))]
-    names = {folder: folder.name if folder.name in (wanted or ()) else short_band(folder.name) for folder in folders}
-    if len(folders) < 2 or not all(names.values()):
+    numbers = {folder: found[1] for folder in folders if (found := _NUMBERED.fullmatch(folder.name))}
+    if folders and len(numbers) == len(folders):
+        return [(f"band{numbers[f]}", f) for f in sorted(folders, key=lambda f: int(numbers[f]))]
+    known = ((folder, folder.name if folder.name in (wanted or ()) else short_band(folder.name)) for folder in folders)
+    names = {folder: band for folder, band in known if band}
+    if len(folders) < 2 or len(names) < len(folders):
         return []
     if len(set(names.values())) < len(folders):  # DES_Y beside NIR_Y: only the whole names differ
         names = {folder: folder.name for folder in folders}
@@ -211,14 +214,14 @@ def bands_of_pattern(files: Sequence[Path], stems: Sequence[str]) -> tuple[str, 
     """Return the bands of the files that a pattern stands for: by their names, else by a folder's above them, else by number."""
     folders = zip(*(reversed(file.parent.parts) for file in files), strict=False)
     for names in ([found[1] if (found := split_name(s)) else None for s in stems], *(list(map(short_band, f)) for f in folders)):
-        if all(names) and len(set(names)) == len(files):
-            return tuple(names)
+        bands = tuple(name for name in names if name)
+        if len(set(bands)) == len(files):
+            return bands
     return tuple(map(str, range(len(files))))
 
 
 def common_name(stems: Sequence[str]) -> str:
     """Return what the names of an object's files share, without the bands: `NAME` of `NAME_g` and `NAME_r`; empty if nothing."""
-    found = [split_name(stem) for stem in stems]
-    if all(found) and len({one[0] for one in found}) == 1:
-        return found[0][0]
-    return _common_start(stems).rstrip("_-.")
+    names = {found[0] if (found := split_name(stem)) else None for stem in stems}
+    name = names.pop() if len(names) == 1 else None
+    return _common_start(stems).rstrip("_-.") if name is None else name

@@ -8,7 +8,7 @@ passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -165,7 +165,7 @@ def is_catalogue(path: Path) -> bool:
     return path.name.lower().endswith((*TEXTS, ".parquet"))
 
 
-def catalogue_files(path: Path, bands: tuple[str, ...] | None, on_skip: Skip) -> Iterator[File]:
+def catalogue_files(path: Path, bands: Sequence[str] | None, on_skip: Skip) -> Iterator[File]:
     """Iterate over the image files that a catalogue lists, in its order.
 
     A relative path starts at the catalogue's folder. A path with braces, `NAME_{g,r,i}.fits`, has one file a band.
@@ -178,8 +178,7 @@ def catalogue_files(path: Path, bands: tuple[str, ...] | None, on_skip: Skip) ->
     Raises:
         InputError: it is no catalogue, or has no column of paths.
     """
-    catalogue = _of_files(path)
-    column = catalogue.find(PATHS)
+    catalogue, column = _of_files(path)
     splits, seen = catalogue.splits, set()
     for row, name in enumerate(catalogue.texts(column)):
         if name is None:
@@ -195,8 +194,8 @@ def catalogue_files(path: Path, bands: tuple[str, ...] | None, on_skip: Skip) ->
         yield found if len(files) == 1 else with_bands(found, files, bands)
 
 
-def _of_files(path: Path) -> Catalogue:
-    """Open a catalogue that lists image files.
+def _of_files(path: Path) -> tuple[Catalogue, str]:
+    """Open a catalogue that lists image files; return it and its column of their paths.
 
     Raises:
         InputError: it is none.
@@ -213,20 +212,21 @@ def _of_files(path: Path) -> Catalogue:
         ) from error
     if part:
         raise InputError(f"{path} {what}: give the folder that holds it with its manifest.json")
-    if catalogue.find(PATHS) is None:
+    column = catalogue.find(PATHS)
+    if column is None:
         listed = ", ".join(catalogue.table.column_names[:8])
         raise InputError(
             f"{path} {what}, and as a catalogue of images it lacks a column path, file or filename (it has {listed}): "
             "name the image files in one, or give .npy, .npz, FITS or a table"
         )
-    return catalogue
+    return catalogue, column
 
 
 def _name(files: list[Path]) -> str:
     return stem(files[0]) if len(files) == 1 else common_name([stem(one) for one in files])
 
 
-def with_bands(file: File, files: list[Path], wanted: tuple[str, ...] | None) -> File:
+def with_bands(file: File, files: list[Path], wanted: Sequence[str] | None) -> File:
     """Return an object whose bands lie in several files, in the order that is asked for.
 
     Args:
@@ -237,8 +237,8 @@ def with_bands(file: File, files: list[Path], wanted: tuple[str, ...] | None) ->
     names = bands_of_pattern(files, [stem(one) for one in files])
     if wanted is not None and set(wanted) <= set(names):
         by_name = dict(zip(names, files, strict=True))
-        files, names = [by_name[band] for band in wanted], wanted
-    return replace(file, path=files[0], paths=tuple(files), bands=tuple(names))
+        files, names = [by_name[band] for band in wanted], tuple(wanted)
+    return replace(file, path=files[0], paths=tuple(files), bands=names)
 
 
 def _read(path: Path) -> pa.Table:

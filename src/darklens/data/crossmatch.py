@@ -150,15 +150,17 @@ def read_catalogue(path: str | Path) -> Catalogue:
     """
     path = _file(Path(path))
     columns = _columns(path)
-    found = {key: next((name for name in columns if words.fullmatch(str(name).strip())), None) for key, words in COLUMNS.items()}
+    matching = {key: [name for name in columns if words.fullmatch(str(name).strip())] for key, words in COLUMNS.items()}
+    found = {key: names[0] for key, names in matching.items() if names}
     for key in ("ra", "dec"):
-        if found[key] is None:
+        if key not in found:
             raise InputError(f"{path} has no column {key}, only {', '.join(columns)}: call the positions ra and dec, in degrees")
     ra, dec = (_degrees(columns[found[key]], f"{found[key]!r} of {path}") for key in ("ra", "dec"))
     good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
     if not good.any():
         raise InputError(f"{path} has no row with a position: give ra and dec in degrees")
-    names = np.array([str(v) for v in columns[found["name"]]] if found["name"] else [str(i) for i in range(len(ra))], dtype=object)
+    given = columns[found["name"]] if "name" in found else range(len(ra))
+    names = np.array([str(value) for value in given], dtype=object)
     return Catalogue(names[good], ra[good] % 360, dec[good], int((~good).sum()))
 
 

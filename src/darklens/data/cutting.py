@@ -140,13 +140,13 @@ def _positions(rows: Catalogue, mosaics: Sequence[Mosaic], columns: Columns) -> 
     first = mosaics[0]
     if (columns.x is None) != (columns.y is None) or (columns.ra is None) != (columns.dec is None):
         raise InputError("a position needs two columns: give --ra with --dec, or --x with --y")
-    if columns.x is not None:
+    if columns.x is not None and columns.y is not None:
         x, y = (rows.numbers(rows.named(name)) - 1 for name in (columns.x, columns.y))
         ra, dec = first.wcs.all_pix2world(x, y, 0) if first.pixel_scale else np.full((2, len(x)), np.nan)
         pixels = [(x, y), *(_same_pixels(first, m, x, y) if not m.pixel_scale else m.pixel_of(ra, dec) for m in mosaics[1:])]
     else:
-        names = [columns.ra or rows.find(RA), columns.dec or rows.find(DEC)]
-        if None in names:
+        names = [name for name in (columns.ra or rows.find(RA), columns.dec or rows.find(DEC)) if name is not None]
+        if len(names) < 2:
             listed = ", ".join(rows.table.column_names[:12])
             raise InputError(f"{rows.path} has no columns ra and dec (it has {listed}): name them, --ra and --dec or --x and --y")
         ra, dec = (rows.numbers(rows.named(name)) for name in names)
@@ -204,7 +204,7 @@ def _cut(
     for k, mosaic in enumerate(mosaics):
         x, y = where.x[k, row], where.y[k, row]
         plane, share = mosaic.cut(x, y, size) if np.isfinite(x) and np.isfinite(y) else (None, 0.0)
-        if share == 0:
+        if plane is None or share == 0:
             raise InputError(f"{name} lies off {mosaic.path.name}{_at(where, row)}: leave it out, or give the mosaic that has it")
         if share < 1 and not allow_partial:
             raise InputError(f"{name} lies with {1 - share:.1%} of its pixels off {mosaic.path.name}: --allow-partial keeps it")

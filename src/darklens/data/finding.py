@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from darklens.data.manifest import MANIFEST
 from darklens.data.reading import read
 from darklens.data.record import Record
-from darklens.data.table import MANIFEST, Table
+from darklens.data.table import Table
 from darklens.errors import InputError
 
 Missing = Callable[[str, str], None]
@@ -86,11 +87,12 @@ def _of(source: str, ids: list[str]) -> dict[str, Record]:
     if path.is_dir():
         return _in(path, ids)
     place = int(number) if path != Path(source) else None
-    count, first, found = 0, None, {}
+    count, first = 0, None
+    found: dict[str, Record] = {}
     for record in read(path, on_skip=lambda *_: None):
         named = ids[:1] if count == place else [name for name in ids if name == record.id or name.endswith("/" + record.id)]
         found |= {name: record.with_(id=name) for name in named if place in (None, count)}
         first, count = first or record, count + 1
         if len(found) == len(ids) > 0:
             break
-    return {ids[0]: first.with_(id=ids[0])} if not found and count == len(ids) == 1 else found
+    return {ids[0]: first.with_(id=ids[0])} if first and not found and count == len(ids) == 1 else found

@@ -60,11 +60,12 @@ def probe_fits(path: Path, options: Options) -> Shaped:
             found = Shaped.of(_shape(first), str(path), replace(options, layout="stack"))
             size = options.size or found.shape[1:]
             scale = _pixel_scale(first.header) if size == found.shape[1:] else None
-            return Shaped((len(bands), *size), found.count, (), scale, options.bands or tuple(short_names(list(bands)).values()))
+            names = tuple(options.bands or short_names(list(bands)).values())
+            return Shaped((len(bands), *size), found.count, (), scale, names)
         shapes, scale = [], None
         for chosen, _, _ in _choose(hdus, path, options.hdu):
-            bands = (len(chosen),) if len(chosen) > 1 else ()
-            shapes.append(Shaped.of(bands + _shape(chosen[0]), str(path), options))
+            leading = (len(chosen),) if len(chosen) > 1 else ()
+            shapes.append(Shaped.of((*leading, *_shape(chosen[0])), str(path), options))
             scale = _pixel_scale(chosen[0].header)
     return Shaped(shapes[0].shape, sum(s.count for s in shapes if s.shape == shapes[0].shape), (), scale)
 
@@ -119,7 +120,7 @@ def _read_bands(hdus: Sequence[Any], bands: dict[str, dict[str, int]], path: Pat
     if len(bands) > 1 and options.bands is None:
         note = {"note": f"took bands {', '.join(called)}, all that the file has"}
     kinds = {kind: [roles.get(kind) for roles in bands.values()] for kind in COMPANIONS}
-    about = {"hdu": ",".join(hdus[roles["image"]].name for roles in bands.values())} | note
+    about: dict[str, Any] = {"hdu": ",".join(hdus[roles["image"]].name for roles in bands.values())} | note
     about |= {kind: found for kind, found in kinds.items() if any(found)}
     streams = []
     for band, roles in bands.items():

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from darklens.data.manifest import MANIFEST
 from darklens.data.reading import read
-from darklens.data.table import MANIFEST, Table
+from darklens.data.table import Table
 from darklens.errors import InputError
 
 HIGH, LOW, TRUTH = "HR", "LR", "TRUTH"

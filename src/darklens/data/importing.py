@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from darklens.data.folders import MARKER, File, Skip, class_order
+from darklens.data.manifest import MANIFEST
 from darklens.data.options import Options
 from darklens.data.reading import ahead, files_of, probe_file, read
 from darklens.data.record import Record
@@ -22,7 +23,7 @@ from darklens.data.resize import resize_image
 from darklens.data.schema import RESERVED
 from darklens.data.splits import GROUP, fractions_of, split_key, split_of
 from darklens.data.stack import Shaped
-from darklens.data.table import MANIFEST, Table
+from darklens.data.table import Table
 from darklens.data.tally import Tally
 from darklens.data.writer import TableWriter
 from darklens.errors import InputError
@@ -80,7 +81,7 @@ class _Plan:
 
     def add(self, file: File, found: Shaped) -> None:
         self.shapes[found.shape] += found.count
-        self.labels.setdefault(found.shape, set()).update({file.label} - {None})
+        self.labels.setdefault(found.shape, set()).update(() if file.label is None else {file.label})
         self.truth |= {name: UNITS.get(name, "") for name in found.truth}
         self.scales.add(found.pixel_scale)
         self.bands = self.bands or list(found.bands) or None
@@ -178,7 +179,7 @@ def import_path(
     classes = [label] if label is not None else plan.classes_of(shape, size is not None)
     with TableWriter(out, shape=shape, classes=classes, manifest=manifest, force=force) as writer:
         found = read(path, label=label, on_skip=report.skip, workers=workers, **options.given())
-        records = (_placed(r, fractions, seed) for r in _fitting(found, shape, size, report.skip))
+        records: Iterator[Record] = (_placed(r, fractions, seed) for r in _fitting(found, shape, size, report.skip))
         records = counted(records, report.tally, plan.total(shape, size is not None), progress)
         pass_over(records, writer)
         if not writer.complete:

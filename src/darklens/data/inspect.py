@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from darklens.data.manifest import MANIFEST
 from darklens.data.reading import read
-from darklens.data.record import with_blank_bands_noted
-from darklens.data.table import MANIFEST, Table
+from darklens.data.record import Record, with_blank_bands_noted
+from darklens.data.table import Table
 from darklens.data.tally import Tally
 
 
@@ -27,15 +29,17 @@ def summary(source: Table | str | Path, **options: Any) -> dict[str, Any]:
         InputError: there is nothing that can be read.
     """
     tally, skipped = Tally(), []
-    table = source if isinstance(source, Table) else None
-    if table is None and os.path.isfile(Path(source) / MANIFEST):
-        table = Table.open(source)
-    if table is None:
+    if not isinstance(source, Table) and os.path.isfile(Path(source) / MANIFEST):
+        source = Table.open(source)
+    if isinstance(source, Table):
+        records: Iterator[Record] = map(with_blank_bands_noted, source.records())
+    else:
         options = {"on_skip": lambda path, reason: skipped.append({"path": str(path), "reason": reason})} | options
-    for record in map(with_blank_bands_noted, table.records()) if table is not None else read(source, **options):
+        records = read(source, **options)
+    for record in records:
         tally.add(record)
-    path = table.path if table is not None else source
-    about = {"table": _about(table)} if table is not None else {}
+    path = source.path if isinstance(source, Table) else source
+    about = {"table": _about(source)} if isinstance(source, Table) else {}
     return {"path": str(path) if path else None} | about | tally.as_dict() | {"skipped": skipped}
 
 

@@ -31,11 +31,11 @@ def joined(streams: Sequence[Iterator[Record]], bands: Sequence[str], name: str,
     """
     count = 0
     while True:
-        parts = [next(stream, None) for stream in streams]
-        ended = [band for band, part in zip(bands, parts, strict=True) if part is None]
-        if len(ended) == len(bands):
+        heads = [next(stream, None) for stream in streams]
+        parts = [part for part in heads if part is not None]
+        if not parts:
             return
-        if ended:
+        if ended := [band for band, part in zip(bands, heads, strict=True) if part is None]:
             raise InputError(f"{name} holds {count} images in band {ended[0]} and more in others: give as many of each, or --bands")
         yield _join(parts, bands, name, size)
         count += 1

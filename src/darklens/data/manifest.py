@@ -52,8 +52,9 @@ def _is_count(value: object) -> bool:
 
 
 def _is_shape(value: object) -> bool:
-    right = isinstance(value, list) and len(value) == 3 and all(_is_count(n) and n > 0 for n in value)
-    return right and math.prod(value) <= PIXELS_AT_MOST
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    return all(_is_count(n) and n > 0 for n in value) and math.prod(value) <= PIXELS_AT_MOST
 
 
 def _are_names(value: object) -> bool:
@@ -68,7 +69,7 @@ def _is_shard(value: object) -> bool:
 
 
 def _is_scale(value: object) -> bool:
-    return value is None or (type(value) in (int, float) and value > 0)
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
 
 
 _RIGHT: dict[str, Callable[[Any], bool]] = {

@@ -223,7 +223,8 @@ def open_mosaics(paths: Sequence[str | Path], *, hdu: int | str | None = None, b
     """
     if not paths or (bands is not None and len(bands) != len(paths)):
         raise InputError(f"{len(paths)} mosaics and {len(bands or ())} bands do not match: give one name for each mosaic")
-    found = [Mosaic.open(path, hdu=hdu, band=band) for path, band in zip(paths, bands or [None] * len(paths), strict=True)]
+    names: Sequence[str | None] = bands or [None] * len(paths)
+    found = [Mosaic.open(path, hdu=hdu, band=band) for path, band in zip(paths, names, strict=True)]
     scales = {m.band: m.pixel_scale for m in found if m.pixel_scale}
     if scales and max(scales.values()) > min(scales.values()) * (1 + SAME_SCALE):
         listed = ", ".join(f'{band} {scale:.4g}"' for band, scale in scales.items())

@@ -50,7 +50,7 @@ def read_npy(path: Path, options: Options) -> Iterator[Record]:
             return
         _check_size(os.fstat(file.fileno()).st_size - file.tell(), shape, dtype, str(path))
         if layout_of(shape, str(path), options.layout) == "stack":  # mapped: it may be larger than memory
-            array = np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+            array: np.ndarray = np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")
         else:
             array = np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran else "C")
     yield from images_of(array, path, options)

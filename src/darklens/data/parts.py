@@ -231,7 +231,7 @@ class TableParts(PartedInput):
         images = pixels.reshape(-1, *self.stored)  # Arrow's memory is not ours to hand to torch, which may write
         images = images.copy() if self.chosen is None else images[:, self.chosen]
         kept = {name: table[name].to_pylist() for name in self.keep}
-        bands = [self.bands or None] * len(table)
+        bands = [list(self.bands) or None] * len(table)
         return Cutouts(table["id"].to_pylist(), [self.url] * len(table), images, bands, kept)
 
 
@@ -261,9 +261,9 @@ class FileParts(PartedInput):
 
     unit = "files"
 
-    def __init__(self, path: Path, size_of_part: int | None, keep: Sequence[str], options: Options) -> None:
+    def __init__(self, path: str | Path, size_of_part: int | None, keep: Sequence[str], options: Options) -> None:
         self.url, self.keep, self.options = str(path), tuple(dict.fromkeys([*POSITION, *keep])), options
-        self.passed_over = []
+        self.passed_over: list[tuple[str, str]] = []
         files = self._files(path)
         if not files:
             more = f"passed over {len(self.passed_over)} files" if self.passed_over else "it is empty"
@@ -282,11 +282,11 @@ class FileParts(PartedInput):
             digest.update(f"{file.id}\0{stamp}\n".encode())
         self.fingerprint = digest.hexdigest()
 
-    def _files(self, path: Path) -> list[File]:
+    def _files(self, path: str | Path) -> list[File]:
         def passed(file: Path, why: str) -> None:
             self.passed_over.append((str(file), why))
 
-        return list(files_of(path, self.options, passed))
+        return list(files_of(Path(path), self.options, passed))
 
     def _stamp(self, file: File) -> str:
         """Return what changes with the content of a file; one that is missing is found so when it is read."""
@@ -304,7 +304,8 @@ class FileParts(PartedInput):
     def _read(self, files: list[File], source: Any = str) -> Iterator[Cutouts]:
         """Read files and gather their images; `source` turns a path into what to say of it."""
         names = {name: file.id for file in files for name in (str(file.path), file.source)}
-        found = Cutouts(columns={name: [] for name in self.keep}, images=[])
+        images: list[np.ndarray] = []
+        found = Cutouts(columns={name: [] for name in self.keep}, images=images)
 
         def skip(path: Path, why: str) -> None:
             found.unreadable.append((names.get(str(path), stem(path)), source(str(path)), why))
@@ -312,13 +313,14 @@ class FileParts(PartedInput):
         for record in read_files(files, self.options, skip):
             found.ids.append(record.id)
             found.sources.append(source(record.source))
-            found.images.append(record.image)
+            images.append(record.image)
             found.bands.append(record.metadata.get("bands"))
             for name, values in found.columns.items():
                 values.append(_known(record, name))
             if len(found.ids) == AT_ONCE:
                 yield found
-                found = Cutouts(columns={name: [] for name in self.keep}, images=[])
+                images = []
+                found = Cutouts(columns={name: [] for name in self.keep}, images=images)
         yield found
 
 
@@ -355,7 +357,7 @@ class StoreFileParts(FileParts):
         super().__init__(folder.url, size_of_part, keep, options)
         del self.stamps
 
-    def _files(self, path: Any) -> list[File]:
+    def _files(self, path: str | Path) -> list[File]:
         for name, stamp in self.folder.files_below():
             try:
                 format_of(Path(name))

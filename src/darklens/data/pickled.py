@@ -17,6 +17,7 @@ import pickle
 import pickletools
 import re
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def _scan(data: bytes) -> None:
     for seen, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         if opcode.name not in _OPCODES:
             raise Refused(f"the operation {opcode.name}")
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > 2 * len(data):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > 2 * len(data):
             raise Refused(f"a memo of {argument} places")
         if seen > _OPERATIONS_AT_MOST:
             raise Refused(f"more than {_OPERATIONS_AT_MOST} operations")
@@ -204,7 +205,7 @@ def _shape(shape: object) -> tuple[int, ...]:
     return shape
 
 
-def _shaped(numbers: np.ndarray, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _shaped(numbers: np.ndarray, shape: tuple[int, ...], order: Literal["C", "F"]) -> np.ndarray:
     if math.prod(shape) != numbers.size:
         raise Refused(f"{min(math.prod(shape), 10**30)} numbers where {numbers.size} are there")
     return numbers.reshape(shape, order=order)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from darklens.files import unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 KEPT = ("id", "source", "predicted", "ra", "dec", "set", "unusual", "unusual_because", "disagreement")
 """Columns of a candidate that are passed on where the table has them, beside the probability."""
@@ -108,7 +110,7 @@ def pieces(scores: str | Path) -> list[Piece]:
     if is_scores_folder(scores):
         folder = Folder(str(scores))
         indices, _ = finished_parts(folder)
-        return [lambda names, i=i: folder.open_parquet(part_name(i)).read(list(names) or None) for i in indices]
+        return [partial(_partition, folder, i) for i in indices]
     if Path(scores).suffix != ".parquet":
         whole = pa.concat_tables(score_parts(scores))
         return [lambda names: whole.select(list(names)) if names else whole]
@@ -118,7 +120,15 @@ def pieces(scores: str | Path) -> list[Piece]:
         raise InputError(f"{scores} holds no scores that can be read ({str(error).splitlines()[0]}): predict again") from error
     except OSError as error:
         raise unreadable(Path(scores), error) from error
-    return [lambda names, i=i: file.read_row_group(i, list(names) or None) for i in range(file.num_row_groups)]
+    return [partial(_row_group, file, i) for i in range(file.num_row_groups)]
+
+
+def _partition(folder: Folder, part: int, names: Sequence[str]) -> pa.Table:
+    return folder.open_parquet(part_name(part)).read(list(names) or None)
+
+
+def _row_group(file: pq.ParquetFile, group: int, names: Sequence[str]) -> pa.Table:
+    return file.read_row_group(group, list(names) or None)
 
 
 def numbers(table: pa.Table, name: str) -> np.ndarray:
@@ -169,6 +179,7 @@ def _best(
         table = table if kept is None else pa.concat_tables([kept, table], promote_options="permissive")
         kept = table.take(pc.sort_indices(table, sort_keys=[(column, "descending"), ("id", "ascending")])[:top])
         progress("reading candidates", i + 1, len(found))
+    assert kept is not None  # some part reaches the threshold, which is a probability of one of its rows
     return kept.combine_chunks(), at_threshold
 
 

@@ -21,15 +21,17 @@ from darklens.data.catalogue import catalogue_files, is_catalogue, with_bands
 from darklens.data.folders import MARKER, NO_TEXT, TRUTH, File, Skip, is_text, low_resolution, stem
 from darklens.data.formats import format_of
 from darklens.data.joining import choose, joined
+from darklens.data.manifest import MANIFEST
 from darklens.data.options import Options
 from darklens.data.record import Record, add_note, with_blank_bands_noted
 from darklens.data.stack import Shaped
-from darklens.data.table import MANIFEST, Table
+from darklens.data.table import Table
 from darklens.data.tree import files_below
 from darklens.errors import InputError
 from darklens.files import unreadable
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 MEMORY_BYTES_AT_MOST = 8 << 30
 
 
@@ -74,7 +76,7 @@ def read(
     """
     path, options = Path(path), Options(hdu, key, layout, fill, bands, size, mask, largest)
     if os.path.isfile(path / MANIFEST):
-        records = (_finished(record, options) for record in Table.open(path).records())
+        records: Iterator[Record] = (_finished(record, options) for record in Table.open(path).records())
     elif os.path.isdir(path) or is_catalogue(path):
         records = _read_tree(path, options, on_skip, workers)
     else:
@@ -331,7 +333,7 @@ def probe_file(file: File, options: Options) -> Shaped:
     """Return shape and number of a file's images from its header; of an object with one file a band, from its first."""
     if not file.paths:
         found = format_of(file.path, look_inside=True).probe(file.path, options)
-        bands = found.bands or options.bands or ()
+        bands = tuple(found.bands or options.bands or ())
         shape = (len(bands) or found.shape[0], *found.shape[1:])
         return replace(found, shape=shape, truth=(*found.truth, *file.truth), bands=bands)
     alone = replace(options, bands=None, layout="stack")

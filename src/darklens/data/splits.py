@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from darklens.data.record import content_hash
 from darklens.data.table import Table
@@ -32,8 +34,7 @@ def fractions_of(given: str | Sequence[float] | Mapping[str, float]) -> dict[str
         InputError: not three numbers, or not fractions of one.
     """
     try:
-        numbers = given if isinstance(given, Mapping) else [float(x) for x in _parts(given)]
-        named = dict(numbers) if isinstance(given, Mapping) else dict(zip(NAMES, numbers, strict=True))
+        named = dict(given) if isinstance(given, Mapping) else dict(zip(NAMES, map(float, _parts(given)), strict=True))
     except ValueError as error:
         raise InputError(f"split {given!r} is not three numbers: give train,val,test such as 0.8,0.1,0.1") from error
     if min(named.values()) < 0 or abs(sum(named.values()) - 1) > 1e-6:
@@ -54,7 +55,7 @@ def split_of(content: str, fractions: Mapping[str, float], seed: int) -> str:
         edge += fraction
         if position < edge:
             return name
-    return next(name for name in reversed(fractions) if fractions[name] > 0)  # the edges fell short of 1 by rounding
+    return next(name for name in reversed(list(fractions)) if fractions[name] > 0)  # the edges fell short of 1 by rounding
 
 
 def group_of(content: str) -> float:
@@ -82,6 +83,6 @@ def check_disjoint(a: Table, b: Table) -> None:
         )
 
 
-def _images(table: Table):
+def _images(table: Table) -> Iterator[tuple[str, np.ndarray]]:
     for batch in table.batches(256):
         yield from zip(batch["id"], batch["image"], strict=True)

@@ -6,7 +6,7 @@ Both give the same two things: `columns`, everything but the images, and `images
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class MemoryStore:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 over the pixels, ids and labels, in hexadecimal."""
-        digest = hashlib.sha256(np.ascontiguousarray(self._images))
+        digest = hashlib.sha256(np.ascontiguousarray(self._images).data)
         for name in ("id", "label"):
             digest.update("\0".join(map(str, self.columns[name].to_pylist())).encode())
         return digest.hexdigest()
@@ -107,7 +107,7 @@ class ShardStore:
         names = [n for n in self._open(0).schema_arrow.names if n != "image"]
         return pa.concat_tables([self._read(s, lambda file: file.read(columns=names)) for s in range(len(self._files))])
 
-    def _read(self, shard: int, how) -> pa.Table:
+    def _read(self, shard: int, how: Callable[[pq.ParquetFile], pa.Table]) -> pa.Table:
         try:
             with self._open(shard) as file:
                 return how(file)

@@ -32,6 +32,7 @@ from darklens.units import UNITS
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow as pa
     import torch
 
 Rows = np.ndarray | Sequence[int] | slice | None
@@ -112,7 +113,7 @@ class Table:
         schema = column_schema(list(truth), units)
         store = MemoryStore(images, columns(schema, classes, ids, labels, truth, splits))
         known = {"classes": classes, "shape": list(images.shape[1:]), "rows": len(ids), "complete": True}
-        default = {"schema_version": SCHEMA_VERSION, "pixel_scale": None, "shards": []}
+        default: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "pixel_scale": None, "shards": []}
         return cls(store, default | manifest | known | {"units": units})
 
     @classmethod
@@ -149,7 +150,8 @@ class Table:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of one image: bands, y, x."""
-        return tuple(self._store.shape)
+        bands, y, x = self._store.shape
+        return bands, y, x
 
     @property
     def classes(self) -> list[str]:
@@ -196,7 +198,7 @@ class Table:
     # ---- columns ----
 
     @cached_property
-    def _columns(self):
+    def _columns(self) -> pa.Table:
         return self._store.columns if self._rows is None else self._store.columns.take(self._rows)
 
     @property
@@ -356,7 +358,7 @@ class Table:
     def _pour(self, file: IO[bytes]) -> None:
         """Write all pixels to a file; written, unlike mapped, they do not count as memory of this process."""
         for first in range(0, len(self), 256):
-            file.write(self.images(slice(first, first + 256)))
+            file.write(self.images(slice(first, first + 256)).data)
         file.flush()
 
     # ---- into other packages ----

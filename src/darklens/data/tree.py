@@ -32,11 +32,12 @@ class _Walk:
         path, id_ = found.paths[0], "/".join((*parts, name)) if name else "/".join(parts) or self.root.resolve().name
         if not found.bands:
             return File(path, id_, label, split, low_resolution(path))
-        truth = {}
+        truth: dict[str, float] = {}
+        mask = None
         if found.challenge:
-            folder = {"lens": "lens", "nonlens": "nonlens", "nolens": "nonlens"}.get(label)
+            folder = {"lens": "lens", "nonlens": "nonlens", "nolens": "nonlens"}.get(label or "")
             label, truth = (self.key.entry(found.name) if self.key else None) or (folder, {})
-        mask = MASKED.get(found.challenge)
+            mask = MASKED.get(found.challenge)
         return File(path, id_, label, split, None, found.paths, found.bands, truth, mask)
 
 
@@ -59,9 +60,9 @@ def files_below(root: Path, wanted: Callable[[Path], bool], on_skip: Skip, bands
 
 def _below(folder: Path, parts: tuple[str, ...], above: tuple[str, ...], walk: _Walk) -> Iterator[File]:
     files, folders = _listing(folder, above, walk.on_skip)
-    if found := read_key([path for path in files if path.suffix.lower() == ".csv"]):
-        walk = replace(walk, key=found)
-        files = [path for path in files if path not in found.paths]
+    if key := read_key([path for path in files if path.suffix.lower() == ".csv"]):
+        walk = replace(walk, key=key)
+        files = [path for path in files if path not in key.paths]
     files = [path for path in files if walk.wanted(path)]
     found = objects({path: stem(path) for path in files}, walk.bands, walk.on_skip)
     names = Counter(one.name for one in found)
@@ -70,11 +71,11 @@ def _below(folder: Path, parts: tuple[str, ...], above: tuple[str, ...], walk: _
     if several := band_folders([path for path in folders if path.name.lower() != "private"], walk.bands):
         yield from _across(several, parts, above, walk)
         folders = [path for path in folders if path.name.lower() == "private"]
-    low = _folder_named(folders, "LR") if _folder_named(folders, "HR") else None
+    low, high = _folder_named(folders, "LR"), _folder_named(folders, "HR")
     public = _folder_named(folders, "PUBLIC")
     for path in folders:
-        if path == low:
-            _report_alone(low, _folder_named(folders, "HR"), walk.on_skip)
+        if high and path == low:
+            _report_alone(path, high, walk.on_skip)
         elif public and path.name.lower() == "private":
             walk.on_skip(path, "is the private part of a challenge, the pieces that its images were made of")
         else:
@@ -98,8 +99,8 @@ def _across(folders: Sequence[tuple[str, Path]], parts: tuple[str, ...], above: 
             names[name] = survey
         for path in inside:
             below[path.name].append((band, path))
-    for found in complete({n: groups[n] for n in sorted(groups)}, walk.bands, walk.on_skip, names, order):
-        yield walk.file(found, found.name, parts)
+    for one in complete({n: groups[n] for n in sorted(groups)}, walk.bands, walk.on_skip, names, order):
+        yield walk.file(one, one.name, parts)
     for name in sorted(below):
         yield from _across(below[name], (*parts, name), above, walk)
 
@@ -115,7 +116,7 @@ def _listing(folder: Path, above: tuple[str, ...], on_skip: Skip) -> tuple[list[
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        on_skip(folder, f"cannot be read ({error.strerror.lower()})")
+        on_skip(folder, f"cannot be read ({(error.strerror or 'input/output error').lower()})")
         names = []
     for path in (folder / name for name in names):
         if not is_text(path.name):

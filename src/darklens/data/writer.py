@@ -96,7 +96,7 @@ class TableWriter:
             raise
 
     def _settings(self, manifest: Mapping[str, Any], rows_per_shard: int) -> dict[str, Any]:
-        default = {
+        default: dict[str, Any] = {
             "preset": None,
             "instrument": None,
             "seed": None,
@@ -251,6 +251,7 @@ class TableWriter:
         return f"part-{len(self._manifest['shards']):05d}.parquet"
 
     def _finish_shard(self) -> None:
+        assert self._shard is not None  # rows were written to it
         self._shard.close()
         self._shard = None
         checksum = sha256_of(self._temporary)
