@@ -134,11 +134,11 @@ def inspect(
     from darklens.data import read, summary
     from darklens.evaluate.figure_set import save_gallery
 
-    options = {"hdu": hdu_of(hdu), "bands": bands, "key": key, "size": (resize, resize) if resize else None}
-    content = summary(path, **options)
+    extension, size = hdu_of(hdu), (resize, resize) if resize else None
+    content = summary(path, hdu=extension, bands=bands, key=key, size=size)
     picture = figure or Path(f"{path.resolve().stem}-gallery.png")
     about = content.get("table", {})
-    records = read(path, **options, on_skip=lambda *_: None)
+    records = read(path, hdu=extension, bands=bands, key=key, size=size, on_skip=lambda *_: None)
     save_gallery(picture, records, unit=about.get("flux_unit") or "", pixel_scale=about.get("pixel_scale"))
     content["gallery"] = str(picture)
     return show(content, as_json)

@@ -29,8 +29,7 @@ def embed(
     """Every image as a vector: what the network's encoder makes of it."""
     from darklens import api, console
 
-    options = {"resize": resize, "hdu": hdu_of(hdu), "bands": bands, "device": device, "force": force}
-    content = api.embed(run, path, out, map=map, **options)
+    content = api.embed(run, path, out, map=map, resize=resize, hdu=hdu_of(hdu), bands=bands, device=device, force=force)
     for what, why in content["skipped"]:
         console.say(f"skipped {what}: {why}")
     for line in content["noticed"]:
@@ -63,8 +62,9 @@ def similar(
     """The images most like one image, as the network sees them."""
     from darklens import api, console
 
-    options = {"resize": resize, "hdu": hdu_of(hdu), "bands": bands, "device": device, "force": force}
-    content = api.similar(run, image, among, top=top, out=out, **options)
+    content = api.similar(
+        run, image, among, top=top, out=out, resize=resize, hdu=hdu_of(hdu), bands=bands, device=device, force=force
+    )
     for what, why in content["skipped"]:
         console.say(f"skipped {what}: {why}")
     for line in content["noticed"]:

@@ -98,14 +98,12 @@ def fit(
     from darklens import api, console
 
     pair_of = {"centre": pair(centre, "--centre"), "annulus": pair(annulus, "--annulus")}
-    choices = {"source": source, "light": light, "starts": starts, "theta_E": theta_E, "nodes": nodes, **pair_of}
+    choices: dict[str, Any] = {"source": source, "light": light, "starts": starts, "theta_E": theta_E, "nodes": nodes, **pair_of}
     choices |= {"regularisation": regularisation, "point_images": point_images, "point_sigma": point_sigma, "psf_error": psf_error}
     choices |= {"psf_oversampling": psf_oversampling, "subpixels": subpixels, "adaptive": adaptive}
     choices = {k: v for k, v in choices.items() if v is not None}
-    points = {"sigma": position_sigma, "order": position_order, "tolerance": position_tolerance}
-    points = {f"position_{k}": v for k, v in points.items()} | {"position_likelihood": position_likelihood or None}
-    points = {k: v for k, v in (points | {"positions": positions}).items() if v is not None}
-    if choices or points or samples is not None or any(v is not None for v in (psf, exclude, noise_hdu, psf_hdu)):
+    points = (positions, position_sigma, position_order, position_tolerance, position_likelihood or None)
+    if choices or any(v is not None for v in (*points, samples, psf, exclude, noise_hdu, psf_hdu)):
         if preset is not None or fixed:
             raise InputError("--preset and --fix belong to batches of smooth lenses: leave them out to model one lens in full")
         choices |= {"model": model} if model is not None else {}
@@ -113,8 +111,10 @@ def fit(
             content = api.fit_lens_path(
                 path, out, noise=noise, psf=psf, mask=mask, exclude=exclude, pixel_scale=pixel_scale, psf_fwhm=psf_fwhm,
                 instrument=instrument, hdu=hdu_of(hdu), noise_hdu=hdu_of(noise_hdu), psf_hdu=hdu_of(psf_hdu), bands=bands,
+                positions=positions, position_sigma=position_sigma, position_order=position_order,
+                position_tolerance=position_tolerance, position_likelihood=position_likelihood,
                 samples=samples or 0, seed=seed, force=force, log=console.say,
-                progress=lambda done, total: progress("sampling", done, total), **points, **choices,
+                progress=lambda done, total: progress("sampling", done, total), **choices,
             )  # fmt: skip
         return console.show_json(content) if as_json else _show_lens(content, out)
     with console.progress_bar() as progress:

@@ -40,10 +40,10 @@ def infer(
     from darklens.evaluate.wording import format_interval
 
     wanted = [name.strip() for name in parameters.split(",")] if parameters else None
-    options = {"resize": resize, "hdu": hdu_of(hdu), "bands": bands, "device": device, "force": force}
     content = api.infer(
-        run, path, out, samples=samples, parameters=wanted, reweight=reweight, population=population, seed=seed, **options
-    )
+        run, path, out, samples=samples, parameters=wanted, reweight=reweight, population=population, seed=seed,
+        resize=resize, hdu=hdu_of(hdu), bands=bands, device=device, force=force,
+    )  # fmt: skip
     for skipped in content["skipped"]:
         console.say(f"skipped {skipped['path']}: {skipped['reason']}")
     for line in content["noticed"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,14 +75,18 @@ def train(
         raise InputError("train needs either a recipe or --resume RUN: darklens list names the recipes")
     if resume and seeds:
         raise InputError("--seeds and --resume exclude each other: repeat the command with --seeds, and what is finished is kept")
-    shared = {"device": device, "devices": devices, "nodes": nodes, "budget": budget}
     with console.progress_bar() as progress:
-        shared |= {"log": console.say, "progress": progress}
-        if resume:
-            found = api.resume(resume, **shared)
-        else:
-            found = api.train(recipe, data=data, out=out, set=set_ or [], seeds=seeds, force=force, **shared)
-    runs = found if isinstance(found, list) else [found]
+        found: api.TrainedRun | list[api.TrainedRun]
+        if recipe is not None:
+            found = api.train(
+                recipe, data=data, out=out, set=set_ or [], seeds=seeds, budget=budget, device=device, devices=devices,
+                nodes=nodes, force=force, log=console.say, progress=progress,
+            )  # fmt: skip
+        elif resume is not None:
+            found = api.resume(
+                resume, budget=budget, device=device, devices=devices, nodes=nodes, log=console.say, progress=progress
+            )
+    runs = [found] if isinstance(found, api.TrainedRun) else found
     if not leads():
         return
     if seeds:
@@ -89,7 +94,7 @@ def train(
     if not all(run.complete for run in runs):
         interrupted()
     if not seeds:
-        show_metrics({str(run.path): run.metrics for run in runs}, as_json)
+        show_metrics({str(run.path): _metrics_of(run) for run in runs}, as_json)
 
 
 @app.command()
@@ -132,15 +137,23 @@ def evaluate(
     return show_metrics({f"{' + '.join(map(str, runs))} on {data}": metrics}, as_json)
 
 
-def _own_metrics(runs: list[Run], changed: bool, as_json: bool) -> None:
+def _own_metrics(runs: Sequence[Run], changed: bool, as_json: bool) -> None:
     """Show what runs reached on their own test split."""
     if changed:
         asked = "--symmetries, --coverage, --calibrate, --prevalence, --threshold and --out"
         raise InputError(f"{asked} need --data: without it, the figures of the finished run are shown")
-    for run in runs:
-        if run.metrics is None:
-            raise InputError(f"{run.path} is not finished and has no metrics: continue it with darklens train --resume {run.path}")
-    show_metrics({run.name if run.shipped else str(run.path): run.metrics for run in runs}, as_json)
+    show_metrics({run.name if run.shipped else str(run.path): _metrics_of(run) for run in runs}, as_json)
+
+
+def _metrics_of(run: Run) -> dict:
+    """Return what a run reached on its own test split.
+
+    Raises:
+        InputError: it is not finished.
+    """
+    if (metrics := run.metrics) is None:
+        raise InputError(f"{run.path} is not finished and has no metrics: continue it with darklens train --resume {run.path}")
+    return metrics
 
 
 @app.command()
@@ -166,13 +179,16 @@ def predict(
     from darklens.train.prediction_file import predict_path
 
     survey = {"ray": ray, "workers": workers, "keep": keep, "images_per_part": images_per_part}
-    whole = is_survey(out, survey)
+    folder = out if is_survey(out, survey) else None
     here = "cpu" if ray else asked.device  # the networks go to the devices of the cluster
     judge = api.ensemble(runs, device=here, **asked.answering)
     if asked.calibrate:
         judge = api.calibrated(judge, path, **asked.reading, log=console.say)
-    if whole:
-        return score_survey(judge, path, out, **survey, **asked.reading, device=asked.device, force=force, as_json=as_json)
+    if folder is not None:
+        return score_survey(
+            judge, path, folder, keep=keep, ray=ray, workers=workers, images_per_part=images_per_part, **asked.reading,
+            device=asked.device, force=force, as_json=as_json,
+        )  # fmt: skip
     file = None if out is None else Path(out)
     content = predict_path(judge, Path(path), file, **asked.reading, force=force, collect=as_json)
     for what, why in content["skipped"]:

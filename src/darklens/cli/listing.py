@@ -87,6 +87,7 @@ def _headline(name: str) -> str:
     from darklens.runs import Run
 
     metrics = Run.open(name).metrics
+    assert metrics is not None  # only finished runs are shipped
     titles = {key: key.replace("_", " ") for key in metrics.get("headline", [])[:2]}
     titles = titles or {"accuracy": "accuracy", "auc_macro": "macro AUC"}
     said = ", ".join(f"{title} {format_interval(metrics[key])}" for key, title in titles.items())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
@@ -91,7 +91,7 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
         asked = Asked(**{one.name: given.pop(one.name) for one in fields(Asked)})
         return command(**given, asked=asked)
 
-    taking_all.__signature__ = own.replace(parameters=listed)
+    taking_all.__signature__ = own.replace(parameters=listed)  # type: ignore[attr-defined]  # any function may have one
     taking_all.__annotations__ = {one.name: one.annotation for one in listed}
     return taking_all
 
@@ -99,10 +99,11 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
 def show(content: dict[str, Any], as_json: bool) -> None:
     """Print a mapping as a table or as JSON."""
     from darklens import console
+    from darklens.files import plain
 
     if as_json:
         return console.show_json(content)
-    content = console.plain(content)
+    content = plain(content)
     flat = {k: v for k, v in content.items() if k != "table"} | content.get("table", {})
     flat |= {"ranges": {k: f"{short(a)} to {short(b)}" for k, (a, b) in flat.get("ranges", {}).items()}}
     rows = [[k, short(v)] for k, v in flat.items() if v not in (None, {}, [], "")]
@@ -123,7 +124,7 @@ def show_metrics(named: dict[str, dict], as_json: bool) -> None:
                 console.say(f"{name}: {note}")
 
 
-def show_seeds(runs: list[Run], as_json: bool) -> None:
+def show_seeds(runs: Sequence[Run], as_json: bool) -> None:
     """Print what a recipe reached with several seeds: mean, spread, extremes and the best seed, never the best alone."""
     from darklens import console
     from darklens.files import read_json
@@ -211,6 +212,6 @@ def count_of(text: str) -> int:
     return int(value)
 
 
-def interrupted() -> None:
+def interrupted() -> NoReturn:
     """Leave with the exit code of an interruption."""
     raise typer.Exit(130)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -108,7 +108,7 @@ def systems_of(preset: Preset, n: int, seed: int) -> list[System]:
     systems = []
     for i, label in enumerate(scene.labels):
         critical, caustics = _curves(scene.system(i), half)
-        light = scene.system(i).source[0]
+        light: Any = scene.system(i).source[0]  # the first source of a preset has a centre, which not every light has
         systems.append(
             System(
                 label=label,
@@ -169,7 +169,8 @@ def _determinant(system: Scene, x: torch.Tensor, y: torch.Tensor, h: float) -> n
 def _confirmed(system: Scene, curve: torch.Tensor, h: float) -> bool:
     import numpy as np
 
-    return bool(np.median(np.abs(_determinant(system, *curve.split(1, 1), h))) < 0.2)
+    x, y = curve.split(1, 1)
+    return bool(np.median(np.abs(_determinant(system, x, y, h))) < 0.2)
 
 
 def _note(scene: Scene, i: int) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from darklens.cli.application import app
 from darklens.cli.shared import Device, Force, Json, count_of, hdu_of, show
 from darklens.errors import InputError
+
+if TYPE_CHECKING:
+    from darklens.simulate.sampling import Supersampling as Samples
 
 Instrument = Annotated[str | None, typer.Option(help="See the scenes through another instrument; a,b,c gives a band each.")]
 PSFFile = Annotated[Path | None, typer.Option("--psf", help="FITS or .npy file with the point spread function.")]
@@ -62,6 +65,7 @@ def simulate(
         given = (instrument, psf, correlated_noise, cosmic_rays, positives, difficulty, galaxies, ray)
         plain = supersampling == "1" and lens_light and all(value is None for value in given)
         return _pairs(preset, count, seed, out, device, force, as_json, plain=plain)
+    sampled = cast("Samples", int(supersampling) if supersampling.isdigit() else supersampling)  # `configured` refuses other words
     chosen = configured(
         preset,
         instrument=instrument,
@@ -70,7 +74,7 @@ def simulate(
         psf_scale=psf_scale,
         correlated_noise=correlated_noise,
         cosmic_rays=cosmic_rays,
-        supersampling=int(supersampling) if supersampling.isdigit() else supersampling,
+        supersampling=sampled,
         lens_light=lens_light,
         positives=None if positives is None else Fraction(positives, max(1, count)),
         difficulty=difficulty,

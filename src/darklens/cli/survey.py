@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from darklens.errors import InputError
 
@@ -18,7 +18,7 @@ PASSED = 5
 """Files that were passed over and are named in the terminal."""
 
 
-def is_survey(out: str | None, asked: dict[str, Any]) -> bool:
+def is_survey(out: str | None, asked: dict[str, Any]) -> TypeGuard[str]:
     """Say whether scores go to a folder in parts; `asked` are the options that only a survey has.
 
     Raises:

@@ -13,7 +13,7 @@ Intervals are those of a bootstrap over images, which are what varies when someb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ def _kappa(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where(certain, np.nan, (observed - expected) / np.where(certain, 1, 1 - expected))
 
 
-def _with_interval(kappa, n: int, level: float) -> dict[str, Any]:
+def _with_interval(kappa: Callable[[np.ndarray], np.ndarray], n: int, level: float) -> dict[str, Any]:
     if not n:
         return number(np.nan, np.empty(0), 0, level)
     spread = np.concatenate([kappa(weights) for weights in resamples(np.zeros(n), N_BOOT, SEED)])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -47,7 +48,7 @@ class Tile:
 
 def save_gallery(folder: Path, tiles: Sequence[Tile], title: str) -> list[Path]:
     """Write `gallery-001.png`, ... with all views of the candidates, and return the files."""
-    paths = []
+    paths: list[Path] = []
     for first in range(0, len(tiles), COLUMNS * ROWS):
         page = tiles[first : first + COLUMNS * ROWS]
         path = folder / f"gallery-{len(paths) + 1:03d}.png"
@@ -92,7 +93,7 @@ def _page(tiles: Sequence[Tile], columns: int, title: str, *, width: float = 11.
     return figure
 
 
-def _explain(ax, width: float, y: float, tiles: Sequence[Tile]) -> None:
+def _explain(ax: Axes, width: float, y: float, tiles: Sequence[Tile]) -> None:
     """Say below what the frames mean, where there are any."""
     marks = ((KNOWN, "known", any(t.known for t in tiles)), (UNUSUAL, "unlike the training images", any(t.unusual for t in tiles)))
     words = [(colour, text) for colour, text, there in marks if there]
@@ -102,7 +103,7 @@ def _explain(ax, width: float, y: float, tiles: Sequence[Tile]) -> None:
         )
 
 
-def _draw(ax, tile: Tile, x: float, y: float, many: int, points: float) -> None:
+def _draw(ax: Axes, tile: Tile, x: float, y: float, many: int, points: float) -> None:
     """Draw one candidate: two lines, and below them its views side by side."""
     size = min(8.0, 0.1 * points)
     ax.text(x, y + 0.3 * WORDS, f"{tile.rank}", fontsize=size, color=INK, weight="bold", va="center")

@@ -52,7 +52,8 @@ def bands_for_colour(bands: Sequence[str | int] | None, names: Sequence[str] | N
             found.append(int(band))
         else:
             raise unknown("band", band, [*(names or ()), *numbers])
-    return tuple(found)
+    red, green, blue = found
+    return red, green, blue
 
 
 def white_balance(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -83,7 +84,7 @@ def colour(image: np.ndarray, balance: np.ndarray | None = None, stretch: str = 
     return np.moveaxis(np.clip(pixels, 0, 1), 0, -1)
 
 
-def pictures(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def pictures(images: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
     """Return images `(bands, H, W)` as they can be shown: three bands or more in colour `(H, W, 3)`, else the first band `(H, W)`.
 
     Those of the same number of bands share a white balance; red is the last band, green the middle one, blue the first.

@@ -135,12 +135,13 @@ def compare_samples(
     _check(a, b, rate)
     statistics = a.statistics(), b.statistics()
     names = list(bands or [f"band {i}" for i in range(a.images[0].shape[0])])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"statistic": key, "band": name} | compare_numbers(statistics[0][key][:, i], statistics[1][key][:, i])
         for key in statistics[0]
         for i, name in enumerate(names)
     ]
     if a.probabilities is not None:
+        assert b.probabilities is not None  # one network was asked about both
         pairs = zip(classes, a.probabilities.T, b.probabilities.T, strict=True)
         answers = [{"statistic": f"answer {name}", "band": ""} | compare_numbers(first, second) for name, first, second in pairs]
         rows += answers[1:] if len(answers) == 2 else answers  # of two classes, one says it all
@@ -173,16 +174,18 @@ def _together(
     first, second = (np.concatenate(list(s.values()), axis=1) for s in statistics)
     classifier = classifier_test(first, second, seed=seed, permutations=permutations)
     p = {"classifier": classifier["p"]}
-    network = None
+    network: dict[str, Any] = {}
     if a.features is not None:
+        assert b.features is not None  # one network was asked about both
         network = {"features": frechet_test(a.features, b.features, seed=seed, permutations=permutations)}
         p["features"] = network["features"]["p"]
     if a.unusual is not None:
-        counts = [(int(s.unusual.sum()), len(s.unusual)) for s in (a, b)]
+        assert b.unusual is not None
+        counts = [(int(unusual.sum()), len(unusual)) for unusual in (a.unusual, b.unusual)]
         network["unusual"] = {key: proportion(*count) for key, count in zip("ab", counts, strict=True)}
         p["unusual"] = float(fisher_exact([[hits, n - hits] for hits, n in counts])[1])
     corrected = holm(np.array(list(p.values())))
-    return {name: {"p": p[name], "p_holm": float(q)} for name, q in zip(p, corrected, strict=True)}, classifier, network
+    return {name: {"p": p[name], "p_holm": float(q)} for name, q in zip(p, corrected, strict=True)}, classifier, network or None
 
 
 def _shapes(a: Sample, b: Sample) -> list[str]:

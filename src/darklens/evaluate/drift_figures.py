@@ -129,7 +129,7 @@ def _histogram(ax: Axes, both: list[np.ndarray]) -> None:
         return
     low, high = np.percentile(together, [0.5, 99.5])
     high = high if high > low else low + 1.0
-    bins = np.linspace(low, high, 31)
+    bins = np.linspace(low, high, 31).tolist()
     for values, colour_of in zip(both, SIDES, strict=True):
         ax.hist(values, bins=bins, density=True, histtype="stepfilled", color=colour_of, alpha=0.25)
         ax.hist(values, bins=bins, density=True, histtype="step", color=colour_of, linewidth=1.3)
@@ -139,7 +139,7 @@ def _classifier(pictures: FigureSet, drift: Drift) -> None:
     figure = new_figure(9.6, 2.2)
     ax = figure.subplots()
     auc, null = drift.classifier["auc"], drift.classifier["null"]
-    ax.hist(null, bins=np.linspace(0.3, 1, 141), color=FAINT, alpha=0.6)
+    ax.hist(null, bins=np.linspace(0.3, 1, 141).tolist(), color=FAINT, alpha=0.6)
     ax.axvspan(auc["low"], auc["high"], color=SIDES[1], alpha=0.2)
     ax.axvline(auc["value"], color=SIDES[1], linewidth=1.8)
     dress(ax, f"AUC of a classifier that tells A from B: {auc['value']:.3f} (p = {drift.classifier['p']:.2g})", "AUC")

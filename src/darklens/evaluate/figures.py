@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ def plot_reliability(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, me
         ax.text(x, y, words, transform=ax.transAxes, fontsize=7.5, style="italic", color=FAINT, ha=side)
     dress(ax, f"Reliability: ECE {format_interval(metrics['ece'])}", "confidence", "accuracy")
     strip = ax.inset_axes((0, 0, 1, 0.2))
-    strip.hist(confidence, bins=np.linspace(0, 1, 2 * BINS + 1), color=COLOURS[0], alpha=0.25, log=True)
+    strip.hist(confidence, bins=np.linspace(0, 1, 2 * BINS + 1).tolist(), color=COLOURS[0], alpha=0.25, log=True)
     strip.set_xlim(start, 1.01)
     strip.set_ylim(0.5, None)
     strip.axis("off")
@@ -103,7 +103,7 @@ def plot_reliability(ax: Axes, probabilities: np.ndarray, labels: np.ndarray, me
 
 
 def plot_history(
-    axes: Sequence[Axes], history: Sequence[dict[str, float]], score: str = "val_accuracy", title: str = "Accuracy on validation"
+    axes: Sequence[Axes], history: Sequence[Mapping[str, float]], score: str = "val_accuracy", title: str = "Accuracy on validation"
 ) -> None:
     """Draw loss, a score and learning rate against the epoch, on three axes, with the epoch whose weights are kept."""
     epochs = [row["epoch"] for row in history]
@@ -169,9 +169,11 @@ def show_image(
     ax.set_title(title, fontsize=8, color=INK)
     if pixel_scale:
         _scale_bar(ax, image.shape, pixel_scale)
-    if not bar or in_colour:
+    if not bar or norm is None:
         return
-    ticks = norm.inverse(np.linspace(0, 1, 5))
+    assert norm.vmin is not None  # `_stretch` sets both ends
+    assert norm.vmax is not None
+    ticks = np.asarray(norm.inverse(np.linspace(0, 1, 5))).tolist()
     scale = ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.025, extend="max" if beyond else "neither")
     scale.set_ticks(ticks, labels=[_tick(t, norm.vmax - norm.vmin) for t in ticks])
     scale.ax.minorticks_off()
@@ -192,9 +194,9 @@ def plot_gallery(
             ax.axis("off")
 
 
-def plot_feature_maps(axes: np.ndarray, maps: np.ndarray) -> None:
+def plot_feature_maps(axes: Sequence[Axes], maps: np.ndarray) -> None:
     """Show feature maps `(C, h, w)`, each on its own symmetric scale around zero; axes that are left over are switched off."""
-    for i, ax in enumerate(np.ravel(axes)):
+    for i, ax in enumerate(axes):
         if i >= len(maps):
             ax.axis("off")
             continue

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from darklens.evaluate.figures import show_image
@@ -76,7 +77,7 @@ def save_neighbours(pictures: FigureSet, made: np.ndarray, training: np.ndarray,
             if column == 0:
                 ax.set_ylabel(("generated", "nearest trained on")[row], fontsize=8.5, color=INK)
     ax = figure.add_subplot(grid[2, :])
-    bins = np.histogram_bin_edges(np.concatenate([distances, held]), 40)
+    bins = np.histogram_bin_edges(np.concatenate([distances, held]), 40).tolist()
     for values, colour, label in ((held, REAL, "real, not trained on"), (distances, MADE, "generated")):
         ax.hist(values, bins, density=True, histtype="step", color=colour, label=label, linewidth=1.4)
     dress(ax, "Distance to the nearest training image", "root-mean-square difference in units of the noise")
@@ -149,7 +150,8 @@ def _plain_ticks(ax: Axes, high: float, low: float = 1.0) -> None:
 
 
 def _pixels(ax: Axes, made: np.ndarray, real: np.ndarray, unit: str) -> None:
-    bins = np.linspace(*np.quantile(real, [0.0005, 0.9995]), 90)
+    low, high = np.quantile(real, [0.0005, 0.9995])
+    bins = np.linspace(low, high, 90).tolist()
     for values, colour, label in ((real, REAL, "real"), (made, MADE, "generated")):
         ax.hist(values.ravel(), bins, density=True, histtype="step", color=colour, label=label, linewidth=1.3)
     ax.set_yscale("log")
@@ -159,7 +161,7 @@ def _pixels(ax: Axes, made: np.ndarray, real: np.ndarray, unit: str) -> None:
 
 def _chi2(ax: Axes, physics: dict[str, np.ndarray]) -> None:
     both = np.concatenate([physics["chi2_made"], physics["chi2_real"]])
-    bins = np.geomspace(max(both.min(), 0.1), np.quantile(both, 0.99) * 1.05, 50)
+    bins = np.geomspace(max(both.min(), 0.1), np.quantile(both, 0.99) * 1.05, 50).tolist()
     for values, colour, label in ((physics["chi2_real"], REAL, "real"), (physics["chi2_made"], MADE, "generated")):
         ax.hist(values, bins, histtype="step", color=colour, label=label, linewidth=1.3)
     ax.set_xscale("log")
@@ -265,6 +267,7 @@ def save_animation(
     for image, title in zip(images, titles, strict=True):
         figure = new_figure(2.6, 2.8)
         show_image(figure.subplots(), image, title=title, bar=False, pixel_scale=pixel_scale, among=images)
+        assert isinstance(figure.canvas, FigureCanvasAgg)  # as `new_figure` makes it
         figure.canvas.draw()
         frames.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()))
     frames += frames[-2:0:-1]

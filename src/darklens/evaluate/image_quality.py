@@ -68,7 +68,8 @@ def spectra(images: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
 
     first, second = (np.fft.rfft2(a.astype(np.float64) - edge, norm="ortho") for a in (images, targets))
     powers = (mean_of(np.abs(first) ** 2), mean_of(np.abs(second) ** 2), mean_of((first * second.conj()).real))
-    return np.arange(1, last + 1), *(power[:, 1:] for power in powers)
+    made, true, common = (power[:, 1:] for power in powers)
+    return np.arange(1, last + 1), made, true, common
 
 
 def _border(images: np.ndarray) -> np.ndarray:

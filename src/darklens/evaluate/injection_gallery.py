@@ -52,7 +52,7 @@ def save_injection_gallery(path: Path, systems: Sequence[Injected], title: str) 
         ax.set_axis_off()
     for k, system in enumerate(systems):
         row, first = k // ACROSS, 3 * (k % ACROSS)
-        _row(axes[row, first : first + 3], system, balance, named=row == 0)
+        _row(list(axes[row, first : first + 3]), system, balance, named=row == 0)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     write_atomic(Path(path), buffer.getvalue())

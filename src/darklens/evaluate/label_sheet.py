@@ -21,7 +21,7 @@ LETTERS = 18
 """Of a name that are shown; of a long one the end."""
 
 
-def pictures(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def pictures(images: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
     """Return a picture `(H, W, 3)` in 0 to 1 of each image `(bands, H, W)`: in colour where there are three bands or more."""
     if not len(images):
         return []

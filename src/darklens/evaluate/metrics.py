@@ -33,7 +33,7 @@ PER_CLASS = ("auc", "average_precision_per_class", "precision", "recall", "f1")
 def classification_metrics(
     probabilities: np.ndarray,
     labels: np.ndarray,
-    classes: list[str] | tuple[str, ...],
+    classes: Sequence[str],
     *,
     n_boot: int = 1000,
     seed: int = 0,
@@ -93,7 +93,7 @@ def paired_difference(
     first: np.ndarray,
     second: np.ndarray,
     labels: np.ndarray,
-    classes: list[str] | tuple[str, ...],
+    classes: Sequence[str],
     *,
     n_boot: int = 1000,
     seed: int = 0,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from darklens.evaluate.style import COLOURS, INK, SKY_MAP, FigureSet, dress, new_figure
 
@@ -56,7 +57,7 @@ def save_physics_figures(
     )
 
 
-def _panel(ax, picture: np.ndarray, name: str, title: str) -> None:
+def _panel(ax: Axes, picture: np.ndarray, name: str, title: str) -> None:
     if name == "residual":
         limit = max(float(np.quantile(np.abs(picture), 0.995)), 1e-9)
         ax.imshow(picture, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from darklens.evaluate.posterior import CURVE, intervals
 from darklens.evaluate.style import COLOURS, FAINT, INK, SKY_MAP, FigureSet, dress, new_figure
@@ -64,7 +66,7 @@ def named(name: str, units: Mapping[str, str]) -> str:
     return f"{name} [{units[name]}]" if units.get(name) else name
 
 
-def _recovered(ax, samples: np.ndarray, truth: np.ndarray, label: str, *, difference: bool = False) -> None:
+def _recovered(ax: Axes, samples: np.ndarray, truth: np.ndarray, label: str, *, difference: bool = False) -> None:
     rows = np.arange(min(len(truth), SHOWN))
     low, high = intervals(samples[rows, :, None], 0.68)
     middle = np.median(samples[rows], axis=1)
@@ -139,7 +141,9 @@ def _history(pictures: FigureSet, history: Sequence[Mapping[str, float]]) -> Non
     )
 
 
-def corner_figure(samples: np.ndarray, names: Sequence[str], units: Mapping[str, str], title: str, truth: np.ndarray | None = None):
+def corner_figure(
+    samples: np.ndarray, names: Sequence[str], units: Mapping[str, str], title: str, truth: np.ndarray | None = None
+) -> Figure:
     """Return a corner plot of draws `(S, P)`: marginals on the diagonal, pairs with 39% and 86% contours below.
 
     Args:
@@ -170,19 +174,19 @@ def corner_figure(samples: np.ndarray, names: Sequence[str], units: Mapping[str,
     return figure
 
 
-def _marginal(ax, values: np.ndarray) -> None:
+def _marginal(ax: Axes, values: np.ndarray) -> None:
     ax.hist(values, bins=30, color=SHADES[1], histtype="stepfilled")
     for level in np.quantile(values, [0.16, 0.5, 0.84]):
         ax.axvline(level, color=INK, lw=0.8, ls=":")
     ax.set_yticks([])
 
 
-def _pair(ax, x: np.ndarray, y: np.ndarray) -> None:
+def _pair(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     ranges = [np.quantile(v, [0.001, 0.999]) + np.array([-1, 1]) * 1e-9 * max(1.0, np.abs(v).max()) for v in (x, y)]
     counts, ex, ey = np.histogram2d(x, y, bins=24, range=ranges)
     ordered = np.sort(counts.ravel())[::-1]
     total = np.cumsum(ordered) / max(ordered.sum(), 1)
-    edges = sorted({float(ordered[min(np.searchsorted(total, share), ordered.size - 1)]) for share in (0.39, 0.86)})
+    edges = sorted({float(ordered[min(int(np.searchsorted(total, share)), ordered.size - 1)]) for share in (0.39, 0.86)})
     ax.plot(x[:800], y[:800], ".", ms=1, color=FAINT, alpha=0.5)
     if edges[0] > 0:
         middle = [(e[1:] + e[:-1]) / 2 for e in (ex, ey)]
@@ -210,7 +214,7 @@ def save_predictive_figure(folder: Path, images: np.ndarray, predicted: np.ndarr
             ax.set_title(title if i == 0 else "", fontsize=9, color=INK)
     ax = figure.add_subplot(grid[rows, :])
     every = np.concatenate([values[values > 0] for values in chi2.values()])
-    bins = np.geomspace(every.min() * 0.9, every.max() * 1.1, 40)
+    bins = np.geomspace(every.min() * 0.9, every.max() * 1.1, 40).tolist()
     for (name, values), colour in zip(chi2.items(), (COLOURS[0], COLOURS[6], COLOURS[2]), strict=False):
         ax.hist(
             values,

@@ -117,7 +117,7 @@ def rare_metrics(
     found, n = _found(probabilities, positive, name), int(positive.sum())
     called = {key: probabilities >= value for key, value in (thresholds or {}).items()}
 
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+    def measure(weights: np.ndarray) -> dict[str | tuple[str, str], np.ndarray]:
         decisions = {(key, figure): v for key, c in called.items() for figure, v in _decided(weights, positive, c).items()}
         return found.figures(weights) | decisions
 

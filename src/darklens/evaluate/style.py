@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -23,7 +24,7 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def dress(ax, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+def dress(ax: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     """Give an axis the common look."""
     ax.set_title(title, fontsize=10, color=INK, loc="left")
     ax.set_xlabel(xlabel, fontsize=9, color=INK)
@@ -35,7 +36,7 @@ def dress(ax, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     ax.spines[["left", "bottom"]].set_color(FAINT)
 
 
-def legend(ax, title: str) -> None:
+def legend(ax: Axes, title: str) -> None:
     """Put a legend below an axis, one entry a line, where it hides no curve."""
     drawn = ax.legend(
         title=title, fontsize=8, title_fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(-0.02, -0.15), alignment="left"

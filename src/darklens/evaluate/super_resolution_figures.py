@@ -80,7 +80,7 @@ def _rows(
         for ax, (title, image) in zip(row, (shown | {target_name: target}).items(), strict=False):
             drawn = ax.imshow(image, origin="lower", cmap=SKY_MAP, norm=norm, interpolation="nearest")
             _bare(ax, title if i == chosen[0] else "")
-        _bar(figure, drawn, row[3], norm.inverse([0.0, 0.5, 1.0]), unit if i == chosen[0] else "")
+        _bar(figure, drawn, row[3], np.asarray(norm.inverse([0.0, 0.5, 1.0])).tolist(), unit if i == chosen[0] else "")
         for ax, method in zip(row[4:], ("bicubic", network), strict=True):
             error = (answers[method][i, 0] - target) / noise[i, 0]
             drawn = ax.imshow(error, origin="lower", cmap="RdBu_r", norm=TwoSlopeNorm(0, -SIGMAS, SIGMAS), interpolation="nearest")

@@ -30,7 +30,8 @@ def map_figure(places: np.ndarray, labels: Sequence[str | None], title: str) -> 
     for k, name in enumerate([*(["no label"] if (every == "").any() else []), *sorted(names)]):
         inside = every == ("" if name == "no label" else name)
         colour = FAINT if name == "no label" else COLOURS[(k - ("" in every)) % len(COLOURS)]
-        ax.scatter(*places[inside].T, s=size, color=colour, alpha=0.7, linewidths=0, label=f"{name} ({inside.sum():,})")
+        x, y = places[inside].T
+        ax.scatter(x, y, s=size, color=colour, alpha=0.7, linewidths=0, label=f"{name} ({inside.sum():,})")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
