@@ -10,7 +10,7 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from darklens.cli import app
-from darklens.infer.substructure import LookElsewhere, Weighed
+from darklens.infer.substructure import LookElsewhere, Weighed, distinct
 from darklens.infer.substructure.one_lens import candidate_row
 from darklens.lensing import SIE, SersicEllipse, Shear
 from darklens.simulate import Instrument, Scene, render
@@ -53,6 +53,16 @@ def searched(lens, tmp_path_factory):
     words = [*files(lens), *QUICK, *REDSHIFTS, "--simulations", 60, "--candidates", 2]
     assert run("localise", "likelihood", lens, "--out", out, *words) == (0, "")
     return out, json.loads((out / "localisation.json").read_text())["found"][0]
+
+
+def test_candidates_that_end_at_one_place_are_one():
+    errors = (0.1, 0.1, 0.2)
+    seen = [
+        Weighed(*at, 9.0, errors, gain, gain, z)
+        for at, gain, z in [((1.6, -0.2), 5, 4.8), ((-1.1, -0.7), 6, 4.9), ((1.61, -0.2), 4, 5.2)]
+    ]
+    found = distinct(seen, 0.3)
+    assert [(one.x, one.delta_ln_E, one.significance) for one in found] == [(-1.1, 6, 4.9), (1.6, 5, 5.2)]
 
 
 def test_a_lens_without_clump_shows_none(searched):

@@ -5,7 +5,7 @@ from darklens.infer.substructure.gain import GainMaps, gain_maps, peaks
 from darklens.infer.substructure.look_elsewhere import LookElsewhere
 from darklens.infer.substructure.one_lens import localise_lens
 from darklens.infer.substructure.paths import localise_path
-from darklens.infer.substructure.pixelised import PixelisedTemplates, Weighed, search_lens, weigh
+from darklens.infer.substructure.pixelised import PixelisedTemplates, Weighed, distinct, search_lens, weigh
 from darklens.infer.substructure.refit import Refit, refit
 from darklens.infer.substructure.search import Candidate, Search, Settings, search
 from darklens.infer.substructure.smooth_lens import SmoothLens, smooth_lens
@@ -25,6 +25,7 @@ __all__ = [
     "Templates",
     "Weighed",
     "clump_for",
+    "distinct",
     "gain_maps",
     "localise_lens",
     "localise_path",

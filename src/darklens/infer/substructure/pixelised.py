@@ -7,8 +7,9 @@ anew, less ln E without; in the end with the macro model free.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -197,7 +198,7 @@ def search_lens(
         clump: what is looked for.
         draws: images of noise.
         count: candidates that are weighed.
-        apart: arcsec between them.
+        apart: arcsec between them, in the map and in the end.
         seed: of the noise.
         stride: pixels between places, see `gain_maps`.
         log10_m: masses of the templates.
@@ -214,4 +215,23 @@ def search_lens(
         place = (column - 0.5 * (width - 1)) * scale, (row - 0.5 * (height - 1)) * scale
         seen = float(significance[row, column])
         found.append(weigh(fit, clump, (*place, float(mass[row, column])), significance=seen))
-    return maps, sorted(found, key=lambda one: -one.delta_ln_E)
+    return maps, distinct(found, apart)
+
+
+def distinct(found: Sequence[Weighed], apart: float) -> list[Weighed]:
+    """Return candidates, the largest gain in ln E first, without those that came to the place of a better one.
+
+    Peaks of a map that lie apart may be slopes of one hill. What is left has the largest significance of those that ended there.
+
+    Args:
+        found: candidates.
+        apart: arcsec.
+    """
+    kept: list[Weighed] = []
+    for one in sorted(found, key=lambda one: -one.delta_ln_E):
+        same = [k for k, other in enumerate(kept) if math.hypot(one.x - other.x, one.y - other.y) < apart]
+        if same:
+            kept[same[0]] = replace(kept[same[0]], significance=max(kept[same[0]].significance, one.significance))
+        else:
+            kept.append(one)
+    return kept

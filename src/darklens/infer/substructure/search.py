@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -189,13 +190,15 @@ def search(
     )
     noise = LookElsewhere(maps.maxima)
     threshold = noise.threshold(settings.false_alarm)
-    found = []
+    found: list[Candidate] = []
     significance, mass = maps.best()
     for k, (row, column) in enumerate(peaks(significance, APART / plan.pixel_scale, settings.candidates)):
         z = float(significance[row, column])
         start = (*_position(row, column, image.shape, plan.pixel_scale), float(mass[row, column]))
         again = refit(image, fit, plan, lens, clump, start, mask=mask) if k == 0 or z >= WORTH else None
-        found.append(_candidate(start, z, again, noise, threshold))
+        one = _candidate(start, z, again, noise, threshold)
+        if all(math.hypot(one.x - other.x, one.y - other.y) >= APART for other in found):  # else two slopes of one hill
+            found.append(one)
     return Search(lens, clump, maps, noise, threshold, found, float(fit.chi2[0]), settings)
 
 
