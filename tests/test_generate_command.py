@@ -81,6 +81,7 @@ def test_a_network_that_has_hardly_learned_makes_lenses_all_the_same(run, tmp_pa
     assert np.abs(np.diff(fit["source_x"])).min() > 1e-3  # each is another
 
 
+@pytest.mark.slow
 def test_without_a_smooth_lens_the_network_makes_the_whole_image(tmp_path):
     (found,) = execute(
         load("lens-diffusion", [*SMALL, "generation.smooth_lens=false"]), tmp_path / "lens", device="cpu", log=lambda sentence: None
@@ -185,6 +186,7 @@ def test_settings_that_would_change_what_is_learned(tmp_path, setting, says):
         execute(recipe, tmp_path / "run", device="cpu", log=lambda sentence: None)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_a_run(run):
     generator = Generator(run, "cpu")
     ruler = Ruler(generator.shape, Plan.from_dict(generator.described["fit"]), "subhalos-axion")

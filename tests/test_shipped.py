@@ -226,6 +226,7 @@ def test_the_interface_names_ensembles():
     assert callable(darklens.ensemble)
 
 
+@pytest.mark.slow
 def test_images_of_another_psf_are_named_with_the_remedy(tmp_path):
     chosen = preset("model-iii-noisy")
     for factor in (1.0, 1.15):

@@ -146,6 +146,7 @@ def study(run, *methods):
     return robustness.Study(run, 30, 30, methods, AdaptConfig(epochs=1, batch_size=15, source_images=30), "cpu")
 
 
+@pytest.mark.slow
 def test_rows_are_kept_paired_and_resumed(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(robustness, "KINDS", ("lens",))
     path = tmp_path / "rows.json"

@@ -179,6 +179,7 @@ def test_a_cluster_without_a_core_is_not_waited_for(tmp_path, cluster, monkeypat
         on_cluster(tmp_path / "t")
 
 
+@pytest.mark.slow
 def test_a_local_cluster_listens_on_this_machine_only(tmp_path):
     code = """
 from darklens.cluster.session import session

@@ -32,6 +32,7 @@ def test_a_gaussian_is_sampled_from_a_wrong_start():
     assert (interval["high95"] - interval["low95"]) / 2 == pytest.approx(1.96 * sd[1], rel=0.12)
 
 
+@pytest.mark.slow
 def test_twenty_parameters_are_sampled():
     covariance, density = gaussian(20)
     sd = np.sqrt(np.diag(covariance))
@@ -40,6 +41,7 @@ def test_twenty_parameters_are_sampled():
     assert np.allclose(found.flat.std(0), sd, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_what_is_not_gaussian_is_sampled_too():
     def half(v):  # an exponential: mean 1, skewed, with an edge
         return -float(v[0]) if v[0] > 0 else -np.inf
@@ -64,6 +66,7 @@ def test_chains_that_do_not_pass_go_on_and_as_many_samples_are_kept():
     assert [bent(v) for v in found.flat[:5]] == pytest.approx(found.log_density.ravel()[:5])
 
 
+@pytest.mark.slow
 def test_chains_that_pass_go_on_while_they_are_surprised(monkeypatch):
     _, density = gaussian(3)
     passed = sample(density, NAMES, np.zeros(3), np.eye(3), samples=1000)

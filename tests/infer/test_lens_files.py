@@ -162,6 +162,7 @@ def test_bad_positions_get_their_sentence(folder, tmp_path, content, options, se
     assert not (tmp_path / "fit" / "fit.json").exists()
 
 
+@pytest.mark.slow
 def test_a_chain_that_did_not_converge_gives_no_error_bar(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("darklens.infer.chains.R_HAT_AT_MOST", 0.5)
     said = []

@@ -65,6 +65,7 @@ def test_candidates_that_end_at_one_place_are_one():
     assert [(one.x, one.delta_ln_E, one.significance) for one in found] == [(-1.1, 6, 4.9), (1.6, 5, 5.2)]
 
 
+@pytest.mark.slow
 def test_a_lens_without_clump_shows_none(searched):
     _, found = searched
     assert not found["detected"]
@@ -73,6 +74,7 @@ def test_a_lens_without_clump_shows_none(searched):
         assert one["sigma"] >= 0
 
 
+@pytest.mark.slow
 def test_a_parametric_source_and_positions_lead_to_the_same_lens(searched, lens, tmp_path):
     places = tmp_path / "places.csv"
     places.write_text("x,y\n1.15,0.15\n-0.95,-0.1\n")

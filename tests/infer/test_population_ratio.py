@@ -31,6 +31,7 @@ def ratio():
     return learn_ratio(measured(values, 1), values, PRIOR, steps=1200)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_the_sum_over_exact_posteriors(ratio):
     rng = np.random.default_rng(2)
     for mu, sigma in ((0.3, 0.1), (0.7, 0.25)):

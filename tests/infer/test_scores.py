@@ -59,6 +59,7 @@ def test_what_is_not_known_is_not_followed():
     assert same.middle == pytest.approx(SCORES.middle)
 
 
+@pytest.mark.slow
 def test_what_the_data_leave_open_has_the_prior_as_its_posterior():
     def density(scores):  # the first is measured, of the second it is known that it is positive, of the third nothing
         x = SCORES.values(scores)

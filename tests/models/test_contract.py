@@ -59,8 +59,15 @@ def loss_of(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(model(images).float(), torch.arange(len(images)) % 3)
 
 
-@every_model
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        pytest.param(name, shape, marks=pytest.mark.slow) if name in HEAVY and shape not in SHAPES[::3] else (name, shape)
+        for name in CLASSIFIERS
+        for shape in SHAPES
+    ],
+    ids=str,
+)
 def test_logits_have_the_shape_of_the_classes(name, shape):
     bands, *size = shape
     model = build(name, bands=bands, classes=4, size=tuple(size)).eval()

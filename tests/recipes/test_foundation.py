@@ -171,6 +171,7 @@ def test_vectors_of_other_weights_are_refused(run, tables, tmp_path):
         darklens.similar(run, tmp_path / "image.npy", tmp_path / "vectors.parquet")
 
 
+@pytest.mark.slow
 def test_a_classifier_starts_where_the_encoder_ended(run, tables, tmp_path):
     content = SMALL | {"model": {"name": "encoder", "options": {"run": str(run.path), "frozen": True}}}
     settings = ["train.task=classification", "train.epochs=1"]
@@ -181,6 +182,7 @@ def test_a_classifier_starts_where_the_encoder_ended(run, tables, tmp_path):
     assert Embedder(tuned, "cpu").vectors(images).shape == (24, 64)
 
 
+@pytest.mark.slow
 def test_a_classifier_begins_with_a_probe_and_is_tuned_from_there(run, tables, tmp_path):
     content = SMALL | {"model": {"name": "encoder", "options": {"run": str(run.path), "probe": True}}}
     begun = train(tmp_path / "begun", tables, content, ["train.task=classification", "train.epochs=1", "train.lr=1e-9"])

@@ -66,6 +66,7 @@ def test_published_settings_are_those_published():
     assert recipe.model.options == {"blocks": 3}
 
 
+@pytest.mark.slow
 def test_the_official_folders_are_trained_on_by_their_splits(run):
     counts = {name: split["counts"] for name, split in run.data["splits"].items()}
     assert counts["test"] == {"nonlens": 60, "lens": 12}

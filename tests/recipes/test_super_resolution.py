@@ -49,6 +49,7 @@ def test_the_page_shows_pictures_and_numbers(run, tmp_path):
         darklens.compare([run, run])
 
 
+@pytest.mark.slow
 def test_with_a_smooth_lens_the_fit_stands_beside_and_images_that_no_lens_fits_are_refused(tmp_path):
     recipe = load("srresnet-arc-physics", SMALL)
     run = execute(recipe, tmp_path / "run", device="cpu", log=lambda sentence: None)[0]

@@ -6,7 +6,7 @@ import pytest
 
 from darklens.recipes import execute, load, names
 
-QUICK = ("dropout-cnn-3class", "model-iii-lensformer")
+QUICK = ("dropout-cnn-3class",)
 """In `make test`; all others in `make test-all`."""
 
 

@@ -19,7 +19,7 @@ def tensors(*values):
     return [torch.tensor(v, dtype=torch.float64) for v in values]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def scene() -> Scene:
     """Two systems; the position angles lie in all quadrants."""
     return Scene(
@@ -37,6 +37,14 @@ def scene() -> Scene:
         z_source=1.7,
         cosmology=Cosmology(H0=67.4, Om0=0.315),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def with_a_point(scene, tmp_path_factory) -> str:
+    """What is written of a system with an unresolved source."""
+    point = PointSource(*tensors([3.0, 5.0], [0.3, 0.4], [0.0, 0.0]))
+    path = tmp_path_factory.mktemp("point") / "lens.json"
+    return dataclasses.replace(scene, point_source=(point,)).to_coolest(path, shape=(90, 90)).read_text()
 
 
 @pytest.fixture
@@ -80,6 +88,7 @@ def test_a_system_comes_back(scene, instrument, tmp_path, row):
     np.testing.assert_allclose(image(back, observed)[0], image(scene, instrument)[row], rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_an_unresolved_source_is_written_by_its_images_and_read_as_their_source(scene, instrument, tmp_path):
     quasar = PointSource(*tensors([3.0, 5.0], [0.04, -0.1], [-0.06, 0.02]))
     with_it = dataclasses.replace(scene, point_source=(quasar,))
@@ -109,10 +118,8 @@ def test_an_unresolved_source_is_written_by_its_images_and_read_as_their_source(
         ({"ra_list": {"point_estimate": {"value": [10**400] * 2}}}, "an integer of 1329 bits, not a finite number"),
     ],
 )
-def test_images_of_a_point_that_are_none_are_refused_in_one_sentence(scene, tmp_path, parameters, sentence):
-    with_it = dataclasses.replace(scene, point_source=(PointSource(*tensors([3.0, 5.0], [0.3, 0.4], [0.0, 0.0])),))
-    path = with_it.to_coolest(tmp_path / "lens.json", shape=(90, 90))
-    content = json.loads(path.read_text())
+def test_images_of_a_point_that_are_none_are_refused_in_one_sentence(with_a_point, tmp_path, parameters, sentence):
+    path, content = tmp_path / "lens.json", json.loads(with_a_point)
     model = content["lensing_entities"][-1]["light_model"][-1]
     two = {"point_estimate": {"value": [1.0, -0.8]}}
     model["parameters"] = {name: two for name in model["parameters"]} | parameters if isinstance(parameters, dict) else parameters

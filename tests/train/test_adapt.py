@@ -81,6 +81,7 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.slow
 def test_moments_bring_back_what_another_camera_took(place):
     images, labels = blobs(300, 2, **CAMERA)
     accuracy = {name: (darklens.open_run(place / name).predict(images).argmax(1) == labels).mean() for name in ("run", "moments")}

@@ -364,6 +364,7 @@ def test_the_command(place, tmp_path):
     assert "--workers is for a survey" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_survey_needs_no_ray(place, tmp_path):
     code = "import sys; sys.modules['ray'] = None\n" + SCORE
     command = [sys.executable, "-c", code, place / "run", place / "table", tmp_path / "s"]

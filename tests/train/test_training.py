@@ -83,6 +83,7 @@ def test_resumed_is_bitwise_uninterrupted(tmp_path, settings):
         assert all(torch.equal(a[k], b[k]) for k in a), name
 
 
+@pytest.mark.slow
 def test_killed_in_mid_epoch_and_resumed_is_bitwise_uninterrupted(tmp_path):
     recipe = [
         "--set",

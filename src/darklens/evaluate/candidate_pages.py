@@ -13,7 +13,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from darklens.evaluate.style import COLOURS, DPI, FAINT, INK, new_figure
+from darklens.evaluate.style import COLOURS, FAINT, INK, new_figure, save_png
 from darklens.files import write_atomic
 
 KNOWN, UNUSUAL = COLOURS[2], COLOURS[1]
@@ -53,9 +53,7 @@ def save_gallery(folder: Path, tiles: Sequence[Tile], title: str) -> list[Path]:
         page = tiles[first : first + COLUMNS * ROWS]
         path = folder / f"gallery-{len(paths) + 1:03d}.png"
         figure = _page(page, COLUMNS, f"{title}, {page[0].rank} to {page[-1].rank} of {tiles[-1].rank}")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-        write_atomic(path, buffer.getvalue())
+        save_png(figure, path)
         paths.append(path)
     return paths
 

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from darklens.evaluate.figures import plot_feature_maps, show_image
+from darklens.evaluate.figures import show_image
 from darklens.evaluate.style import COLOURS, FAINT, INK, FigureSet, dress, legend, new_figure
 
 ROWS = 8
 """Images that are drawn."""
-MAPS = (2, 8)
-"""Rows and columns of feature maps of an image."""
 
 
 def save_maps(
@@ -67,24 +65,6 @@ def save_curves(folder: Path, curves: Mapping[str, Mapping[str, np.ndarray]], n:
         "Right: they are put back first; a good map rises early. Dotted: what needs no network. "
         "The axis is stretched where few have gone.",
         f"Deletion and insertion curves of {', '.join(curves)}",
-    )
-
-
-def save_first_maps(folder: Path, maps: np.ndarray, inputs: np.ndarray, names: Sequence[str]) -> None:
-    """Draw features.png: what the first convolution makes `(m, C, h, w)` of m images `(m, H, W)` as the network sees them."""
-    rows, columns = MAPS
-    figure = new_figure(9.6, 1.85 * len(maps))
-    grid = figure.add_gridspec(rows * len(maps), columns + rows)
-    for k, (image, features, name) in enumerate(zip(inputs, maps, names, strict=True)):
-        show_image(figure.add_subplot(grid[rows * k : rows * (k + 1), :rows]), image, title=name, bar=False)
-        plot_feature_maps([figure.add_subplot(grid[rows * k + i, rows + j]) for i, j in np.ndindex(*MAPS)], features)
-    FigureSet(folder).add(
-        figure,
-        "features.png",
-        "What the first convolution sees",
-        f"An image of each class as the network receives it, and its first {min(rows * columns, maps.shape[1])} of {maps.shape[1]} "
-        "feature maps, each on its own scale: red positive, blue negative.",
-        f"Feature maps of the first convolution for {', '.join(names)}",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -14,9 +13,8 @@ from darklens.data import Record, class_order
 from darklens.errors import InputError
 from darklens.evaluate import figures
 from darklens.evaluate.composite import pictures as in_colour
-from darklens.evaluate.style import DPI, FigureSet, new_figure
+from darklens.evaluate.style import FigureSet, new_figure, save_png
 from darklens.evaluate.wording import format_interval
-from darklens.files import write_atomic
 
 PER_CLASS = 4
 ROWS_OF_ONE_CLASS = 4
@@ -102,15 +100,18 @@ def save_training_figures(
         "which has the smallest loss on validation.",
         f"Loss, accuracy and learning rate over {len(history)} epochs",
     )
+    save_first_maps(folder, maps, inputs, names)
+
+
+def save_first_maps(folder: Path, maps: np.ndarray, inputs: np.ndarray, names: Sequence[str]) -> None:
+    """Draw features.png: what the first convolution makes `(m, C, h, w)` of m images `(m, H, W)` as the network sees them."""
     rows, columns = MAPS
     figure = new_figure(9.6, 1.85 * len(maps))
-    grid = figure.add_gridspec(rows * len(maps), columns + rows)
-    for k, (image, features, name) in enumerate(zip(inputs, maps, names, strict=True)):
-        top = rows * k
-        figures.show_image(figure.add_subplot(grid[top : top + rows, :rows]), image, title=name, bar=False)
-        cells = [figure.add_subplot(grid[top + i, rows + j]) for i, j in np.ndindex(*MAPS)]
-        figures.plot_feature_maps(cells, features)
-    pictures.add(
+    axes = figure.subplots(len(maps), 2, squeeze=False, width_ratios=(rows, columns))
+    for (left, right), image, features, name in zip(axes, inputs, maps, names, strict=True):
+        figures.show_image(left, image, title=name, bar=False)
+        figures.plot_feature_maps(right, features, rows, columns)
+    FigureSet(folder).add(
         figure,
         "features.png",
         "What the first convolution sees",
@@ -153,9 +154,7 @@ def save_gallery(
                 continue
             scale = record.metadata.get("pixel_scale") or pixel_scale
             figures.show_image(ax, views[id(record)], title=name, unit=unit, pixel_scale=scale)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(Path(path), buffer.getvalue())
+    save_png(figure, Path(path))
 
 
 def _examples(

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrM
 from darklens.evaluate.calibration import BINS, bin_of
 from darklens.evaluate.curves import precision_recall_curve, roc_curve
 from darklens.evaluate.proportion import wilson
-from darklens.evaluate.style import COLOURS, FAINT, GRID, INK, SKY_MAP, dress, legend
+from darklens.evaluate.style import COLOURS, FAINT, INK, SKY_MAP, dress, legend
 from darklens.evaluate.wording import format_interval
 
 SOFTENING = 0.05
@@ -163,8 +163,8 @@ def show_image(
     norm, beyond = (None, False) if in_colour else _stretch(image if among is None else among)
     drawn = ax.imshow(image, origin="lower", cmap=SKY_MAP, norm=norm, interpolation="nearest")
     ax.set_facecolor("#9aa0ac")
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.xaxis.set_visible(False)
+    ax.yaxis.set_visible(False)
     ax.spines[:].set_visible(False)
     ax.set_title(title, fontsize=8, color=INK)
     if pixel_scale:
@@ -194,17 +194,19 @@ def plot_gallery(
             ax.axis("off")
 
 
-def plot_feature_maps(axes: Sequence[Axes], maps: np.ndarray) -> None:
-    """Show feature maps `(C, h, w)`, each on its own symmetric scale around zero; axes that are left over are switched off."""
-    for i, ax in enumerate(axes):
-        if i >= len(maps):
-            ax.axis("off")
-            continue
-        limit = float(np.abs(maps[i]).max()) or 1.0
-        ax.imshow(maps[i], origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.spines[:].set_edgecolor(GRID)
+def plot_feature_maps(ax: Axes, maps: np.ndarray, rows: int, columns: int) -> None:
+    """Show the first feature maps of `(C, h, w)` on a grid, each on its own symmetric scale around zero.
+
+    They are one picture: a grid of axes would take longer to lay out than to draw.
+    """
+    _, height, width = maps.shape
+    gap = max(1, round(0.06 * max(height, width)))
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for (i, j), features in zip(np.ndindex(rows, columns), maps, strict=False):
+        top, left = (rows - 1 - i) * (height + gap), j * (width + gap)
+        sheet[top : top + height, left : left + width] = features / (float(np.abs(features).max()) or 1.0)
+    ax.imshow(sheet, origin="lower", cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    ax.axis("off")
 
 
 def _stretch(image: np.ndarray) -> tuple[FuncNorm, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from darklens.evaluate.figures import show_image
-from darklens.evaluate.style import COLOURS, DPI, INK, new_figure
-from darklens.files import write_atomic
+from darklens.evaluate.style import COLOURS, INK, new_figure, save_png
 
 CRITICAL, CAUSTIC = COLOURS[5], COLOURS[4]
 KAPPA_MAP = "cividis"
@@ -135,9 +133,7 @@ def save_pair_gallery(path: Path, pairs: Sequence[Pair], title: str) -> None:
 
 
 def _write(path: Path, figure: Figure) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(Path(path), buffer.getvalue())
+    save_png(figure, Path(path))
 
 
 def _limit(systems: Sequence[System]) -> float:

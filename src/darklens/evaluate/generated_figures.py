@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from darklens.evaluate.figures import show_image
-from darklens.evaluate.style import COLOURS, DPI, FAINT, INK, FigureSet, dress, new_figure
+from darklens.evaluate.style import COLOURS, FAINT, INK, FigureSet, dress, new_figure, save_png
 from darklens.evaluate.wording import format_interval
 from darklens.files import write_atomic
 
@@ -252,9 +252,7 @@ def save_strip(
         ax.axis("off")
     for ax, image, title in zip(axes, images, titles, strict=False):
         show_image(ax, image, title=title, bar=False, pixel_scale=pixel_scale, among=images)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(Path(path), buffer.getvalue())
+    save_png(figure, Path(path))
 
 
 def save_animation(

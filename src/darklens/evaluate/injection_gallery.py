@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from darklens.evaluate.style import DPI, FAINT, INK, new_figure
-from darklens.files import write_atomic
+from darklens.evaluate.style import FAINT, INK, new_figure, save_png
 
 ACROSS = 2
 """Systems side by side."""
@@ -53,9 +51,7 @@ def save_injection_gallery(path: Path, systems: Sequence[Injected], title: str) 
     for k, system in enumerate(systems):
         row, first = k // ACROSS, 3 * (k % ACROSS)
         _row(list(axes[row, first : first + 3]), system, balance, named=row == 0)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(Path(path), buffer.getvalue())
+    save_png(figure, Path(path))
 
 
 def _row(axes: Sequence[Axes], system: Injected, balance: np.ndarray, named: bool) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from darklens.evaluate.composite import bands_for_colour, colour, grey, white_balance
-from darklens.evaluate.style import DPI, FAINT, INK, new_figure
-from darklens.files import write_atomic
+from darklens.evaluate.style import FAINT, INK, new_figure, save_png
 
 COLUMNS = 8
 INCHES = 1.35
@@ -59,9 +57,7 @@ def save_label_sheet(path: Path, shown: Sequence[np.ndarray], names: Sequence[st
         axis.imshow(
             picture, origin="lower", extent=(x, x + 1, y + 1 + WORDS - 0.1, y + WORDS - 0.1), interpolation="nearest", aspect="auto"
         )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(Path(path), buffer.getvalue())
+    save_png(figure, Path(path))
 
 
 def _short(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from darklens.evaluate.figures import plot_history
-from darklens.evaluate.style import COLOURS, DPI, FAINT, INK, SKY_MAP, FigureSet, dress, legend, new_figure
+from darklens.evaluate.style import COLOURS, FAINT, INK, SKY_MAP, FigureSet, dress, legend, new_figure, save_png
 from darklens.evaluate.wording import format_interval
-from darklens.files import write_atomic
 
 RESIDUAL_LIMIT = 5.0
 LONGEST = 30
@@ -73,9 +71,7 @@ def save_search_figure(
     for ax in axes:
         ax.set_xlim(*reach[0])
         ax.set_ylim(*reach[1])
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(Path(path), buffer.getvalue())
+    save_png(figure, Path(path))
 
 
 def _reach(maps: Mapping[str, np.ndarray], pixel_scale: float) -> tuple[tuple[float, float], tuple[float, float]]:

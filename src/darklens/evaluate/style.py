@@ -19,9 +19,20 @@ DPI = 150
 
 def new_figure(width: float, height: float) -> Figure:
     """Return a figure of this size in inches; no global state is touched."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure of `new_figure` whole or not at all.
+
+    `Figure.savefig` would draw it twice, the first time for the layout alone.
+    """
+    assert isinstance(figure.canvas, FigureCanvasAgg)
+    buffer = io.BytesIO()
+    figure.canvas.print_png(buffer)
+    write_atomic(Path(path), buffer.getvalue())
 
 
 def dress(ax: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
@@ -59,9 +70,7 @@ class FigureSet:
 
     def add(self, figure: Figure, file: str, title: str, caption: str, alt: str) -> None:
         """Write a picture and its line in the list."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-        write_atomic(self.folder / file, buffer.getvalue())
+        save_png(figure, self.folder / file)
         self.entries[file] = {"file": file, "title": title, "caption": caption, "alt": alt}
         write_json(self.index, {"figures": list(self.entries.values())})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from darklens.evaluate.figures import show_image
-from darklens.evaluate.style import COLOURS, DPI, FAINT, INK, dress, new_figure
-from darklens.files import write_atomic
+from darklens.evaluate.style import COLOURS, FAINT, INK, dress, new_figure, save_png
 
 COLUMNS = 4
 HIDDEN = "#9aa0ac"
@@ -132,9 +130,7 @@ def history_figure(history: Sequence[dict[str, float]]) -> Figure:
 
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a picture, whole or not at all."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(Path(path), buffer.getvalue())
+    save_png(figure, Path(path))
 
 
 def _limits(image: np.ndarray, *, residual: bool) -> tuple[str, float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,7 @@ def save_fit_gallery(path: Path, images: np.ndarray, fit: SmoothFit, titles: lis
         titles: N names.
         pixel_scale: arcsec.
     """
-    from darklens.evaluate.style import DPI, INK, SKY_MAP, new_figure
-    from darklens.files import write_atomic
+    from darklens.evaluate.style import INK, SKY_MAP, new_figure, save_png
 
     count = min(len(fit), 2 * ROWS)
     rows, halves = min(count, ROWS), -(-count // ROWS)
@@ -49,6 +47,4 @@ def save_fit_gallery(path: Path, images: np.ndarray, fit: SmoothFit, titles: lis
         row[2].set_title(f"residual: $\\chi^2_\\nu$ = {fit.chi2[i]:.3f}{flag}", fontsize=9, color=INK, loc="left")
     bar = figure.colorbar(shown, ax=axes[:, -1], shrink=0.8 if rows > 1 else 1.0, label="(image - model) / sigma")
     bar.ax.tick_params(labelsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(Path(path), buffer.getvalue())
+    save_png(figure, Path(path))

@@ -12,7 +12,7 @@ import numpy as np
 
 from darklens.errors import InputError
 from darklens.evaluate.posterior_figures import corner_figure
-from darklens.evaluate.style import COLOURS, DPI, INK, SKY_MAP, new_figure
+from darklens.evaluate.style import COLOURS, INK, SKY_MAP, new_figure, save_png
 from darklens.files import read_json, write_atomic, write_json
 from darklens.fit.one_lens import LensFit
 from darklens.fit.one_lens.points import Points
@@ -221,9 +221,7 @@ def _picture(path: Path, fit: LensFit, image: np.ndarray, content: dict[str, Any
         f'{fit.choices.model}, theta_E = {theta["value"]:.4f}"{error}' + ("" if content["converged"] else ", NOT CONVERGED"),
         fontsize=10, color=INK if content["converged"] else COLOURS[1], x=0.01, ha="left",
     )  # fmt: skip
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(path, buffer.getvalue())
+    save_png(figure, path)
 
 
 def _mark(axes: Any, points: dict[str, Any]) -> None:
@@ -247,9 +245,7 @@ def _corner(path: Path, posterior: Posterior) -> None:
     place = [samples.names.index(n) for n in order]
     title = f"{samples.flat.shape[0]} samples, {samples.values.shape[0]} chains" + ("" if samples.converged else ", NOT CONVERGED")
     figure = corner_figure(samples.flat[:, place], order, UNITS, title)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    write_atomic(path, buffer.getvalue())
+    save_png(figure, path)
 
 
 def _samples(path: Path, posterior: Posterior) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from darklens import files
-from darklens.evaluate.explanation_figures import save_curves, save_first_maps, save_maps, save_planes
+from darklens.evaluate.explanation_figures import save_curves, save_maps, save_planes
+from darklens.evaluate.figure_set import save_first_maps
 from darklens.evaluate.tiles import signed_tile, sky_tile, strength_tile
 from darklens.explain import METHODS, Truth
 from darklens.files import plain, write_atomic, write_json

@@ -303,6 +303,7 @@ def test_without_any_other_grid_there_is_no_interval(pixelised):
     assert "no other grid" in alone.doubt
 
 
+@pytest.mark.slow
 def test_samples_move_by_what_other_grids_say(pixelised):
     k = pixelised.names.index("theta_E")
     far = pixelised.found.eta.copy()

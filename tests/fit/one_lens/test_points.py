@@ -159,6 +159,7 @@ def fitted(quasar):
     return fit_lens(**quasar["known"], choices=choices)
 
 
+@pytest.mark.slow
 def test_a_simulated_quasar_is_recovered(quasar, fitted):
     assert fitted.converged
     assert fitted.reduced_chi2 == pytest.approx(1, abs=0.15)

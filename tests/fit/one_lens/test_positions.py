@@ -136,6 +136,7 @@ def test_scatter_is_taken_within_a_source():
     assert positions.scatter(bx, by).tolist() == pytest.approx([0.3, 0.5])
 
 
+@pytest.mark.slow
 def test_a_wrong_guess_is_mended_by_positions(quad, images):
     choices = Choices(**BARE, theta_E=1.8)
     seen = Positions.of(images + 0.02 * np.random.default_rng(1).standard_normal(images.shape), sigma=0.02)

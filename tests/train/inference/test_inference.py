@@ -175,6 +175,7 @@ def test_fresh_images_are_those_of_the_preset_and_of_the_class_that_is_known():
     assert not np.array_equal(fresh.inputs(8, 8)[0], images)
 
 
+@pytest.mark.slow
 def test_what_the_fit_says_need_not_be_learnt(tmp_path):
     changes = {
         "data": {"preset": "subhalos", "train": 64, "validation": 32, "test": 32},
