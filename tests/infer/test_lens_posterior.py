@@ -93,7 +93,7 @@ def test_other_light_than_gaussians_stays_a_parameter(fit):
 
 @pytest.mark.slow
 def test_chains_before_gaussians_converge_and_draw_the_shapes_given_the_masses(lit):
-    chains = sample_lens(lit, 200)
+    chains = sample_lens(lit, 400)
     assert chains.converged, chains.verdict()
     assert chains.names == (*lit.names, "ln_lambda")
     found, masses = chains.flat[:, :-1], len(lit.model.macro.names)
