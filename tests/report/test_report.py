@@ -188,6 +188,14 @@ def test_runs_on_different_data_have_a_card_each(runs, tmp_path):
     assert "trained on different data" in text
 
 
+def test_one_card_stands_for_equal_images_in_two_folders(runs, tmp_path):
+    twin = copy_of(runs[1], tmp_path / "twin")
+    twin.write("data", twin.data | {"splits": {k: v | {"path": f"elsewhere/{k}"} for k, v in twin.data["splits"].items()}})
+    text = rendered([runs[0], twin], tmp_path / "r.html")
+    assert text.count("What is known to be wrong with them?") == 1
+    assert "trained on different data" not in text
+
+
 def test_sparse_folders_make_a_page(runs, tmp_path):
     bare = copy_of(runs[0], tmp_path / "bare")
     for name in ("data", "provenance", "calibration"):

@@ -205,7 +205,7 @@ def _cards(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one data card for each distinct set of images, with the runs that used it."""
     cards: list[dict[str, Any]] = []
     for view in views:
-        same = next((card for card in cards if card["data"] == view["data"]), None)
+        same = next((card for card in cards if _pathless(card["data"]) == _pathless(view["data"])), None)
         if same:
             same["runs"].append(view["name"])
         else:
@@ -222,6 +222,15 @@ def _cards(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 }
             )
     return cards
+
+
+def _pathless(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run says of its data without where the tables lay: checksums say whether they are the same."""
+    splits = {
+        name: {key: value for key, value in split.items() if key != "path" or "checksum" not in split}
+        for name, split in (data.get("splits") or {}).items()
+    }
+    return data | {"splits": splits}
 
 
 def questions_of(data: dict[str, Any]) -> list[tuple[str, str]]:
