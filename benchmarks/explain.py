@@ -1,6 +1,6 @@
 """Which way of explaining tells the truth, for which network?
 
-    python -m benchmarks.explain [--runs RUN ...] [--n 9] [--seed 30008] [--only NAME]
+    python -m benchmarks.explain [--runs RUN ...] [--n 300] [--seed 30008] [--checked 30] [--page]
 
 Images of the runs' preset are simulated anew; of each the simulator knows what the substructure changed, and where its masses are.
 Every method is measured beside that truth (darklens.explain.truth), by deletion and insertion, under noise, and against networks
@@ -22,7 +22,7 @@ from torch.nn import functional
 from benchmarks.explain_page import write_page
 from benchmarks.robustness import ROOT, machine
 from darklens.api.explained import fresh_network, question_of, see, truth_of
-from darklens.api.explaining import CHECKED, attributions, figures
+from darklens.api.explaining import attributions, figures
 from darklens.errors import DarklensError, InputError
 from darklens.explain import METHODS, mean_with_interval, rank_correlation
 from darklens.explain.maps import maps_of
@@ -39,7 +39,7 @@ LABELS, EPOCHS, BATCH, RATE = 32, 12, 16, 1e-3
 """Images that are learnt by heart with wrong labels, how often they are seen, and how."""
 
 
-def measured(run: Run, n: int, seed: int, labels: int, device: str) -> dict[str, Any]:
+def measured(run: Run, n: int, seed: int, labels: int, checked: int, device: str) -> dict[str, Any]:
     """Return the figures of every method that a run's network allows.
 
     Raises:
@@ -58,11 +58,11 @@ def measured(run: Run, n: int, seed: int, labels: int, device: str) -> dict[str,
     seen, truth = seen.take(rows), truth.take(rows)
     question = question_of(predictor, seen, seen.answers.called, seed)
     maps, left_out = attributions(question, METHODS, asked=False, log=say)
-    found = figures(predictor, seen, question, maps, truth, log=say)
+    found = figures(predictor, seen, question, maps, truth, checked=checked, log=say)
     taught, known = taught_wrongly(predictor, labels, seed + 1)
     for name, own in maps.items():
-        other = maps_of(METHODS[name], question.take(slice(CHECKED)).with_network(taught))
-        found["methods"][name]["randomised_labels"] = mean_with_interval(rank_correlation(own[:CHECKED], other), seed)
+        other = maps_of(METHODS[name], question.take(slice(checked)).with_network(taught))
+        found["methods"][name]["randomised_labels"] = mean_with_interval(rank_correlation(own[:checked], other), seed)
     correct = np.array([record.label for record in seen.records]) == np.array(predictor.classes)[seen.answers.called]
     made = provenance()
     return found | {
@@ -72,6 +72,7 @@ def measured(run: Run, n: int, seed: int, labels: int, device: str) -> dict[str,
         "preset": preset,
         "seed": seed,
         "n": len(rows),
+        "checked": min(checked, len(rows)),
         "accuracy": float(correct.mean()),
         "wrong_labels": {"images": labels, "learnt": known},
         "left_out": left_out,
@@ -111,20 +112,22 @@ def main() -> None:
     """Measure, keep the rows, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", nargs="+", default=list(RUNS))
-    parser.add_argument("--n", type=int, default=9, help="images, a third of them without substructure")
+    parser.add_argument("--n", type=int, default=300, help="images, a third of them without substructure")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--checked", type=int, default=30, help="images under noise, and of networks that know nothing")
     parser.add_argument("--labels", type=int, default=LABELS)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--page", action="store_true", help="only write the page from what is there")
     asked = parser.parse_args()
     runs = " ".join(asked.runs)
-    command = f"python -m benchmarks.explain --n {asked.n} --seed {asked.seed} --labels {asked.labels} --runs {runs}"
+    numbers = f"--n {asked.n} --seed {asked.seed} --checked {asked.checked} --labels {asked.labels}"
+    command = f"python -m benchmarks.explain {numbers} --runs {runs}"
     place = ROOT / "docs" / "explain.json"
     rows = {row["run"]: row for row in (read_json(place)["rows"] if place.is_file() else [])}
     try:
         for path in [] if asked.page else asked.runs:
             say(path)
-            found = measured(Run.open(path), asked.n, asked.seed, asked.labels, asked.device)
+            found = measured(Run.open(path), asked.n, asked.seed, asked.labels, asked.checked, asked.device)
             rows[path] = plain(found | {"run": path, "command": command})
             write_json(place, {"rows": list(rows.values())})
     except DarklensError as error:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from darklens.api.explaining import CHECKED
 from darklens.evaluate.style import COLOURS, FAINT, INK, dress, new_figure
 from darklens.evaluate.vector_figures import save_picture
 from darklens.evaluate.wording import format_interval
@@ -22,12 +21,12 @@ Written by `{command}` on {machine}, {date}; every figure below is its. {images}
 
 `darklens explain RUN PATH --out FOLDER` draws the same maps, with the same figures, for a run and images of your own.
 
-How to read it: brackets are 95% bootstrap intervals **over images, of which there are few here**: a difference that is smaller
-than they are is none. Stability and untrained networks are of the first {checked}. *Truth* is what the substructure changed,
-which the simulator draws again from seed and row. The *perturbation* is the fewest pixels that hold half of its square; *arcs* is
-what else is at least a fifth as bright as the peak; *elsewhere* is the rest; a map that is zero everywhere lies in none of them.
-These images have no noise: what substructure does to the faint light beside the arcs can be seen by a network that takes the
-logarithm, and *as seen* compares with what it is shown. Rows in brackets need no network: a method that does no better than
+How to read it: brackets are 95% bootstrap intervals **over images**: a difference that is smaller than they are is none. Stability
+and networks that know nothing are of the first {checked} images. *Truth* is what the substructure changed, which the simulator
+draws again from seed and row. The *perturbation* is the fewest pixels that hold half of its square; *arcs* is what else is at least
+a fifth as bright as the peak; *elsewhere* is the rest; a map that is zero everywhere lies in none of them. These images have no
+noise: what substructure does to the faint light beside the arcs can be seen by a network that takes the logarithm, and *as seen*
+compares with what it is shown. Rows in brackets need no network: a method that does no better than
 `(brightness)` has found the light.
 """
 TRUTH = ("pointing_subhalo", "pointing_perturbation", "on_arcs", "correlation", "correlation_seen")
@@ -47,7 +46,7 @@ def write_page(rows: list[dict[str, Any]], folder: Path) -> None:
         for row in rows
     )
     facts = {key: first[key] for key in ("command", "machine", "date")}
-    parts = [HEAD.format(**facts, images=images + ".", checked=CHECKED)]
+    parts = [HEAD.format(**facts, images=images + ".", checked=first["checked"])]
     parts += [verdict(rows)]
     parts += [f"![Part of each map on the perturbation, on the arcs, and elsewhere](explain.png)\n\n{shares(rows)}"]
     for row in rows:
@@ -92,7 +91,26 @@ def shares(rows: list[dict[str, Any]]) -> str:
         for name, m in named.items():
             cells = [_percent(m[f"share_{region}"]) for region in REGIONS]
             lines.append(f"| {row['model']}, {row['input']} | {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *(on_the_light(row) for row in rows)]) + "\n"
+
+
+def on_the_light(row: dict[str, Any]) -> str:
+    """Say of each method's map whether it lies on the arcs as chance would, or as the light itself does."""
+    light, chance = (row["references"][name]["share_arcs"] for name in ("brightness", "chance"))
+    said: dict[str, list[str]] = {}
+    for name, m in row["methods"].items():
+        found = m["share_arcs"]
+        if above(found, light["low"]):
+            answer = "as much as the light itself"
+        elif above(found, chance["high"]):
+            answer = "more than chance, less than the light"
+        elif found["high"] < chance["low"]:
+            answer = "less than chance"
+        else:
+            answer = "as chance would"
+        said.setdefault(answer, []).append(name)
+    answers = "; ".join(f"{answer}: {', '.join(names)}" for answer, names in said.items())
+    return f"- **{row['model']}, {row['input']}**, on the arcs: {answers}."
 
 
 def above(number: dict[str, Any], level: float) -> bool:

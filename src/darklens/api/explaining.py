@@ -153,13 +153,15 @@ def figures(
     maps: dict[str, np.ndarray],
     truth: Truth | str,
     *,
+    checked: int = CHECKED,
     log: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
     """Return `methods` and `references`, name -> figure -> number with interval, and `curves`, name -> deletion and insertion.
 
     Figures beside the truth are of images that substructure disturbs, those of deletion and insertion too where the truth is known:
     what is taken away from an image that has nothing would change no answer. The references are what needs no network: maps in
-    random order, the brightness of the image, and chance.
+    random order, the brightness of the image, and chance. Stability and a network of fresh weights, for which the maps are drawn
+    anew, are of the first `checked` images.
     """
     from darklens.api.explained import fresh_network
     from darklens.explain import METHODS, mean_with_interval, perturbation_curves, rank_correlation, stability, truth_scores
@@ -167,7 +169,7 @@ def figures(
     from darklens.explain.maps import maps_of
 
     rows = np.arange(len(seen.records)) if isinstance(truth, str) else np.flatnonzero(truth.disturbed)
-    picked, few = question.take(rows), question.take(rows[:CHECKED])
+    picked, few = question.take(rows), question.take(rows[:checked])
     own = None if isinstance(truth, str) else truth.take(rows)
     light = seen.shown[:, 0] - seen.shown[:, 0].min((1, 2), keepdims=True)
     random = np.random.default_rng(question.seed).random(light.shape).astype(np.float32)
@@ -177,8 +179,8 @@ def figures(
         curves = perturbation_curves(picked, values[rows]) if len(rows) else None
         numbers = {} if curves is None else {"deletion": curves.deletion_area, "insertion": curves.insertion_area}
         if name in maps and len(rows):
-            numbers["stability"] = stability(METHODS[name], few, values[rows[:CHECKED]])
-            numbers["randomised_weights"] = rank_correlation(values[rows[:CHECKED]], maps_of(METHODS[name], fresh))
+            numbers["stability"] = stability(METHODS[name], few, values[rows[:checked]])
+            numbers["randomised_weights"] = rank_correlation(values[rows[:checked]], maps_of(METHODS[name], fresh))
         if own is not None and len(rows) and name != "random":
             numbers |= truth_scores(values[rows], own)
         place = found["methods" if name in maps else "references"]
