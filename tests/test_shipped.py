@@ -104,6 +104,7 @@ def test_a_shipped_run_is_found_by_name_and_answers_as_its_original(shipped, fin
     run = open_run("cnn:common-test")
     assert (run.name, run.shipped, run.path) == ("cnn:common-test", True, shipped)
     images = pictures(5, 3).images
+    assert (str(run), str(finished)) == ("cnn:common-test", str(finished.path))  # as refusals call them
     assert np.array_equal(run.predict(images), Predictor(finished, "cpu").probabilities(images))
     assert not Run.open(finished.path).shipped
     assert Run.open(finished.path).name == "mine"

@@ -114,6 +114,10 @@ class Evaluation:
         self.path = Path(path)
         self.name = name or self.path.name
 
+    def __str__(self) -> str:
+        """Return the folder."""
+        return str(self.path)
+
     @property
     def metrics(self) -> dict | None:
         """`metrics.json`, or None before it is there."""
@@ -173,6 +177,10 @@ class Run(Evaluation):
         path = Path(path)
         self.shipped = path.parent.parent == SHIPPED
         super().__init__(path, f"{path.parent.name}:{path.name}" if self.shipped else None)
+
+    def __str__(self) -> str:
+        """Return what a command takes it by: its folder, or the name of a shipped run."""
+        return self.name if self.shipped else str(self.path)
 
     @classmethod
     def create(cls, path: str | Path, recipe: dict, *, force: bool = False) -> Run:

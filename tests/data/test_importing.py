@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from darklens.data import Table, check_disjoint, import_path, load, read, resize_image, split_of, summary
 from darklens.data.splits import fractions_of
@@ -160,6 +161,18 @@ def test_a_table_can_be_imported_anew(tree, tmp_path):
     assert set(table.splits) == {"train", "val"}
     assert table.units("m_axion") == "eV"
     np.testing.assert_array_equal(table.images(), Table.open(tmp_path / "A").images())
+
+
+@pytest.mark.parametrize(("units", "kept"), [(("e-/s", "e-/s"), "e-/s"), (("e-/s", "nJy"), None), (("e-/s", ""), None)])
+def test_unit_and_scale_of_the_headers_are_kept_where_they_agree(tmp_path, rng, units, kept):
+    (tmp_path / "files").mkdir()
+    for i, unit in enumerate(units):
+        header = fits.Header({"PIXSCALE": 0.1} | ({"BUNIT": unit} if unit else {}))
+        fits.PrimaryHDU(rng.normal(size=(6, 8)), header).writeto(tmp_path / "files" / f"{i}.fits")
+    import_path(tmp_path / "files", tmp_path / "T")
+    import_path(tmp_path / "T", tmp_path / "U")
+    for name in ("T", "U"):
+        assert (Table.open(tmp_path / name).manifest["flux_unit"], Table.open(tmp_path / name).pixel_scale) == (kept, 0.1)
 
 
 def test_nothing_to_import_says_why_and_leaves_nothing(save_tree, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from darklens.errors import InputError
 from darklens.recipes import execute, load
 from darklens.runs import RECIPE, Run
+from darklens.train.predictor import Predictor
 
 QUIET = {"device": "cpu", "log": lambda sentence: None}
 
@@ -55,3 +56,14 @@ def test_a_run_of_another_recipe_is_refused_before_images_are_made(tmp_path):
         execute(load("model-iii-cnn", ["tiny=true"]), out, **QUIET)
     assert not (out.parent / "data").exists()
     assert (out / RECIPE).is_file()
+
+
+def test_images_whose_scale_nobody_knows_teach_a_run_that_says_so(tree, tmp_path):
+    rng = np.random.default_rng(1)
+    for name in ("cdm", "axion"):
+        (tree / name).mkdir()
+        for i in range(12):
+            np.save(tree / name / f"{i}.npy", rng.random((64, 64)))
+    (run,) = execute(recipe_of(tree, "data.fractions=[0.5, 0.25, 0.25]", "train.epochs=1"), tmp_path / "run", **QUIET)
+    assert (run.model["pixel_scale"], run.model["flux_unit"]) == (None, None)
+    assert Predictor(run, "cpu").probabilities(rng.random((2, 1, 64, 64)).astype(np.float32)).shape == (2, 3)

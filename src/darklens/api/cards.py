@@ -48,7 +48,7 @@ def _card(of: str | Path | Run) -> Card:
 
         run = of if isinstance(of, Run) else Run.open(of)
         if "classes" not in run.model:
-            raise InputError(f"{run.path} is a run of {run.model['task']} and cards are of classifiers: darklens report shows it")
+            raise InputError(f"{run} is a run of {run.model['task']} and cards are of classifiers: darklens report shows it")
         return model_card(run)
     from darklens.data import MANIFEST, Table
     from darklens.report.data_card import data_card

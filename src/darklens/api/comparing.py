@@ -28,7 +28,7 @@ def compare(runs: Iterable[str | Path | Run], *, on: str | None = None) -> dict:
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
     for run in opened:
         if run.metrics is not None and not tells_classes(run):
-            raise InputError(f"{run.path} tells no classes apart: its figures, with those of its baselines, are in darklens report")
+            raise InputError(f"{run} tells no classes apart: its figures, with those of its baselines, are in darklens report")
     if len(opened) < 2:
         raise InputError(f"{len(opened)} run given: a comparison needs at least 2")
     places = {run.path.resolve().name if not run.shipped else run.name: (run.evaluation(on) if on else run) for run in opened}

@@ -119,12 +119,12 @@ def similar(
         for i, value in zip(order, likeness, strict=True)
     ]
     if picture is not None:
-        _draw(picture, records[0], neighbours, embedder, Path(among))
+        _draw(picture, records[0], neighbours, embedder, Path(among), resize)
     found = {"image": records[0].source or records[0].id, "among": len(all_of), "skipped": skipped, "noticed": noticed.lines()}
     return found | {"neighbours": neighbours} | ({} if picture is None else {"out": str(picture)})
 
 
-def _draw(picture: Path, query: Any, neighbours: list[dict[str, Any]], embedder: Any, among: Path) -> None:
+def _draw(picture: Path, query: Any, neighbours: list[dict[str, Any]], embedder: Any, among: Path, resized: bool) -> None:
     from darklens.data.finding import find_images
     from darklens.evaluate.vector_figures import neighbours_figure, save_picture
 
@@ -138,7 +138,7 @@ def _draw(picture: Path, query: Any, neighbours: list[dict[str, Any]], embedder:
         )
     titles = [f"{_called(row['label'], row['id'])}\n{row['similarity']:.3f}" for row in shown]
     images = [found[row["id"]].image[0] for row in shown]
-    unit, scale = embedder.run.model.get("flux_unit") or "", embedder.run.model.get("pixel_scale")
+    unit, scale = embedder.run.model.get("flux_unit") or "", None if resized else embedder.run.model.get("pixel_scale")
     name = f"{_called(query.label, query.id)}\nthe image"
     save_picture(neighbours_figure(query.image[0], name, images, titles, unit=unit, pixel_scale=scale), picture)
 

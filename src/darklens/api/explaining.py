@@ -198,7 +198,7 @@ def about(predictor: Predictor, seen: Seen, targets: np.ndarray, truth: Truth | 
     """Return what was asked of whom, and what is said of each image."""
     run, probabilities = predictor.run, seen.answers.probabilities
     return {
-        "run": run.name if run.shipped else str(run.path),
+        "run": str(run),
         "model": run.model["name"],
         "input": predictor.preprocess.input,
         "classes": list(predictor.classes),

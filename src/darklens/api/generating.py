@@ -160,7 +160,7 @@ def _manifest(generator: Generator, n: int, asked: dict[str, Any], seed: int, ho
         "instrument": card.get("instrument"),
         "cosmology": card.get("cosmology"),
         "seed": seed,
-        "pixel_scale": generator.pixel_scale if card.get("pixel_scale") else None,
+        "pixel_scale": generator.pixel_scale,
         "flux_unit": described["flux_unit"],
         "rows": n,
         "units": {column.name: column.unit for column in generator.conditions.columns},

@@ -91,11 +91,11 @@ def _weigher(estimator: Estimator, label: bool | str) -> Weigh:
     from darklens.simulate import preset
 
     if estimator.preset is None:
-        raise InputError(f"{estimator.run.path} was trained on files, whose likelihood nobody knows: leave --reweight out")
+        raise InputError(f"{estimator.run} was trained on files, whose likelihood nobody knows: leave --reweight out")
     kinds = estimator.described["kinds"]
     label = label if isinstance(label, str) else kinds[0]
     if label not in kinds:
-        raise InputError(f"--reweight {label!r} is no class of {estimator.run.path}, which has learnt {', '.join(kinds)}: give one")
+        raise InputError(f"--reweight {label!r} is no class of {estimator.run}, which has learnt {', '.join(kinds)}: give one")
     return Reweighting(preset(estimator.preset), label, estimator.names)
 
 
@@ -107,7 +107,7 @@ def _population(estimator: Estimator, found: Found, place: int, name: str) -> di
 
     if name not in estimator.described["prior"]:
         raise InputError(
-            f"{estimator.run.path} learnt {name!r} under a prior that is not uniform, which a population cannot be told from: "
+            f"{estimator.run} learnt {name!r} under a prior that is not uniform, which a population cannot be told from: "
             "train on a preset that draws it evenly"
         )
     like = np.array([not why for why in found.unusual])

@@ -142,7 +142,7 @@ def _own_metrics(runs: Sequence[Run], changed: bool, as_json: bool) -> None:
     if changed:
         asked = "--symmetries, --coverage, --calibrate, --prevalence, --threshold and --out"
         raise InputError(f"{asked} need --data: without it, the figures of the finished run are shown")
-    show_metrics({run.name if run.shipped else str(run.path): _metrics_of(run) for run in runs}, as_json)
+    show_metrics({str(run): _metrics_of(run) for run in runs}, as_json)
 
 
 def _metrics_of(run: Run) -> dict:
@@ -152,7 +152,7 @@ def _metrics_of(run: Run) -> dict:
         InputError: it is not finished.
     """
     if (metrics := run.metrics) is None:
-        raise InputError(f"{run.path} is not finished and has no metrics: continue it with darklens train --resume {run.path}")
+        raise InputError(f"{run} is not finished and has no metrics: continue it with darklens train --resume {run}")
     return metrics
 
 

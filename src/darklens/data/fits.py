@@ -61,13 +61,13 @@ def probe_fits(path: Path, options: Options) -> Shaped:
             size = options.size or found.shape[1:]
             scale = _pixel_scale(first.header) if size == found.shape[1:] else None
             names = tuple(options.bands or short_names(list(bands)).values())
-            return Shaped((len(bands), *size), found.count, (), scale, names)
-        shapes, scale = [], None
+            return Shaped((len(bands), *size), found.count, (), scale, names, _flux_unit(first.header))
+        shapes, scale, unit = [], None, None
         for chosen, _, _ in _choose(hdus, path, options.hdu):
             leading = (len(chosen),) if len(chosen) > 1 else ()
             shapes.append(Shaped.of((*leading, *_shape(chosen[0])), str(path), options))
-            scale = _pixel_scale(chosen[0].header)
-    return Shaped(shapes[0].shape, sum(s.count for s in shapes if s.shape == shapes[0].shape), (), scale)
+            scale, unit = _pixel_scale(chosen[0].header), _flux_unit(chosen[0].header)
+    return Shaped(shapes[0].shape, sum(s.count for s in shapes if s.shape == shapes[0].shape), (), scale, flux_unit=unit)
 
 
 @contextmanager
@@ -230,6 +230,11 @@ def _pixel_scale(header: Any) -> float | None:
     except (TypeError, ValueError):
         return _positive(header.get("PIXSCALE"))
     return _positive(round(3600 * math.sqrt(area), 6))
+
+
+def _flux_unit(header: Any) -> str | None:
+    """Return the unit of a pixel, where the header says one."""
+    return str(header.get("BUNIT", "")).strip() or None
 
 
 def _positive(value: Any) -> float | None:

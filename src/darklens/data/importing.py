@@ -70,12 +70,13 @@ class ImportReport:
 
 @dataclass
 class _Plan:
-    """What the first pass learns: how many images of which shape and class, truth columns, pixel scales."""
+    """What the first pass learns: how many images of which shape and class, truth columns, pixel scales, units."""
 
     shapes: Counter[tuple[int, ...]] = field(default_factory=Counter)
     labels: dict[tuple[int, ...], set[str]] = field(default_factory=dict)
     truth: dict[str, str] = field(default_factory=dict)
     scales: set[float | None] = field(default_factory=set)
+    flux_units: set[str | None] = field(default_factory=set)
     classes: list[str] | None = None
     bands: list[str] | None = None
 
@@ -84,6 +85,7 @@ class _Plan:
         self.labels.setdefault(found.shape, set()).update(() if file.label is None else {file.label})
         self.truth |= {name: UNITS.get(name, "") for name in found.truth}
         self.scales.add(found.pixel_scale)
+        self.flux_units.add(found.flux_unit)
         self.bands = self.bands or list(found.bands) or None
 
     def shape(self, size: Size) -> tuple[int, ...]:
@@ -108,6 +110,10 @@ class _Plan:
     @property
     def pixel_scale(self) -> float | None:
         return next(iter(self.scales)) if len(self.scales) == 1 else None
+
+    @property
+    def flux_unit(self) -> str | None:
+        return next(iter(self.flux_units)) if len(self.flux_units) == 1 else None
 
 
 def import_path(
@@ -173,6 +179,7 @@ def import_path(
         "split": fractions,
         "seed": seed,
         "pixel_scale": pixel_scale or (None if size else plan.pixel_scale),
+        "flux_unit": plan.flux_unit,
         "units": plan.truth,
         "band_names": plan.bands,
     } | _made_up(path)
@@ -239,7 +246,8 @@ def _plan(path: Path, options: Options, workers: int | None) -> _Plan:
         truth = {name: table.units(name) for name in table.columns if name not in RESERVED}
         bands = options.bands or table.manifest.get("band_names")
         shape = (len(options.bands), *table.shape[1:]) if options.bands else table.shape
-        return _Plan(Counter({shape: len(table)}), {}, truth, {table.pixel_scale}, table.classes, bands and list(bands))
+        unit = table.manifest.get("flux_unit")
+        return _Plan(Counter({shape: len(table)}), {}, truth, {table.pixel_scale}, {unit}, table.classes, bands and list(bands))
     plan = _Plan()
     files = files_of(path, options, lambda path, reason: None)
     for file, future in ahead(lambda file: probe_file(file, options), files, workers):

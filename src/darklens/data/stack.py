@@ -35,6 +35,7 @@ class Shaped:
         truth: names of the truth columns that come with them.
         pixel_scale: arcsec a pixel, where known.
         bands: names of the bands, where known.
+        flux_unit: of a pixel, where known.
     """
 
     shape: tuple[int, ...]
@@ -42,6 +43,7 @@ class Shaped:
     truth: tuple[str, ...] = ()
     pixel_scale: float | None = None
     bands: tuple[str, ...] = ()
+    flux_unit: str | None = None
 
     @classmethod
     def of(cls, shape: tuple[int, ...], name: str, options: Options, truth: tuple[str, ...] = ()) -> Shaped:

@@ -187,7 +187,7 @@ def load_encoder(encoder: nn.Module, run: Run) -> None:
     if wrong:
         shape, settings = run.model["shape"], run.model["preprocess"]
         raise InputError(
-            f"the encoder of {run.path} does not fit ({wrong[0]} differs): it sees images of {shape} with preprocess.input="
+            f"the encoder of {run} does not fit ({wrong[0]} differs): it sees images of {shape} with preprocess.input="
             f"{settings['input']}, crop {settings['crop']} and bin {settings['bin']}; give the recipe the same preprocess"
         )
     with torch.no_grad():

@@ -77,7 +77,7 @@ def execute(
     runs, splits = team.in_turn(lambda: _begin(recipe, out, folders, data, team.leads, force, log, progress))
     for run, one in zip(runs, singles, strict=True):
         if run.complete:
-            log(f"{run.path} is finished")
+            log(f"{run} is finished")
             continue
         assert splits is not None, "made where a run is left to train"
         if not _train(run, one.effective(), splits, team, budget_s, log, progress):
@@ -96,7 +96,7 @@ def _train(run: Run, recipe: Recipe, splits: Splits, team: Team, budget_s: float
     if team.leads:
         run.write("provenance", _provenance(training, state, splits))
     if state["interrupted"]:
-        log(f"stopped after epoch {state['epoch']}; continue with: darklens train --resume {run.path}")
+        log(f"stopped after epoch {state['epoch']}; continue with: darklens train --resume {run}")
     elif team.leads:
         experiment_of(recipe).finish(run, training, splits, log)
     team.wait()
@@ -159,9 +159,9 @@ def resume(
     if run.shipped:
         raise InputError(f"{run.name} comes with darklens and is finished: train its recipe anew with darklens train")
     if (run.provenance or {}).get("adapted_from"):
-        raise InputError(f"{run.path} was adapted, not trained: adapt again with darklens adapt, or train its recipe anew")
+        raise InputError(f"{run} was adapted, not trained: adapt again with darklens adapt, or train its recipe anew")
     if (run.provenance or {}).get("campaign"):
-        raise InputError(f"{run.path} is a round of a campaign: continue it with darklens active learn CAMPAIGN")
+        raise InputError(f"{run} is a round of a campaign: continue it with darklens active learn CAMPAIGN")
     recipe = validate(run.recipe)
     return execute(recipe, run.path, device=device, team=team, budget_s=budget_s, log=log, progress=progress)[0]
 

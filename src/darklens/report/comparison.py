@@ -64,7 +64,7 @@ def _metrics(run: Run) -> dict[str, Any]:
         InputError: it is not there yet.
     """
     if run.metrics is None:
-        raise InputError(f"{run.path} has no metrics yet: continue it with darklens train --resume {run.path}")
+        raise InputError(f"{run} has no metrics yet: continue it with darklens train --resume {run}")
     return run.metrics
 
 

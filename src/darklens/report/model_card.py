@@ -49,7 +49,7 @@ def model_card(run: Run, called: str | None = None) -> Card:
     """
     model = run.model
     name = run.name if run.shipped else str(run.recipe.get("name") or run.name)
-    called = called or (run.name if run.shipped else str(run.path))
+    called = called or str(run)
     summary = (
         run.recipe.get("summary") or f"{model['name']}: which of {', '.join(model['classes'])} an image of a strong lens shows"
     )

@@ -76,7 +76,7 @@ def render_report(
         raise InputError("a report needs at least 1 finished run: give run folders")
     for run in runs:
         if run.metrics is None:
-            raise InputError(f"{run.path} has no metrics yet: continue it with darklens train --resume {run.path}")
+            raise InputError(f"{run} has no metrics yet: continue it with darklens train --resume {run}")
     views = [view_of(run, name) | _look(run, looks or {}) for run, name in zip(runs, names_of(runs), strict=True)]
     page = environment().get_template("report.html").render(
         title=title,

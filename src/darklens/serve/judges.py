@@ -209,7 +209,7 @@ class Judges:
         for reference in [*settings.runs, *shipped("classification")]:
             run = Run(locate(reference))
             if "classes" not in run.model:
-                raise InputError(f"{run.path} is a run of {run.model['task']} and tells no classes apart: give a classifier")
+                raise InputError(f"{run} is a run of {run.model['task']} and tells no classes apart: give a classifier")
             if any(network.run.path.resolve() == run.path.resolve() for network in self.networks.values()):
                 continue
             name = run.name if run.name not in self.networks else f"{run.path.parent.name}/{run.name}"

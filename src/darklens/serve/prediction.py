@@ -28,7 +28,7 @@ from darklens.serve.uploads import images_in, uploaded
 from darklens.serve.work import workshop
 from darklens.train.columns import with_planes
 from darklens.train.measured import ASKED
-from darklens.train.preprocess import check, check_bands
+from darklens.train.preprocess import check, check_bands, scale_of
 
 router = APIRouter(tags=["prediction"])
 
@@ -246,7 +246,7 @@ def _fitted(request: Request, files: list[tuple[str, bytes]], options: Options, 
 
 def half_width(network: Network) -> float:
     """Return half the side of what a network is shown, arcsec."""
-    return 0.5 * network.described["shape"][2] * network.described["pixel_scale"]
+    return 0.5 * network.described["shape"][2] * scale_of(network.described)
 
 
 class Question(BaseModel):

@@ -51,9 +51,7 @@ class Embedder:
         self.plan = Plan.from_dict(described["fit"]) if described.get("fit") else None
         self.predictor: Predictor | None = None
         if self.preprocess.columns:
-            raise InputError(
-                f"{run.path} sees columns beside images, and vectors are made of images alone: give a run without them"
-            )
+            raise InputError(f"{run} sees columns beside images, and vectors are made of images alone: give a run without them")
         if described["name"] in ENCODERS:
             self.network = loaded(run).to(self.device).eval()
             self.encoder = self.network.get_submodule("encoder")
@@ -61,7 +59,7 @@ class Embedder:
             self.predictor = Predictor(run, device)
         else:
             known = f"{', '.join(ENCODERS)}, or a classifier"
-            raise InputError(f"{run.path} is a run of {described['name']}, which makes no vectors: give a run of {known}")
+            raise InputError(f"{run} is a run of {described['name']}, which makes no vectors: give a run of {known}")
 
     def see(self, images: np.ndarray) -> np.ndarray:
         """Return what the network sees of checked images `(n, bands, H, W)`; smooth lenses are fitted where it asks for that."""

@@ -59,7 +59,7 @@ class Enhancer:
         described = run.model
         if described.get("task") != "super-resolution":
             kind = described.get("task", "classification")
-            raise InputError(f"{run.path} is a run of {kind} and makes no image sharper: give a run of super-resolution")
+            raise InputError(f"{run} is a run of {kind} and makes no image sharper: give a run of super-resolution")
         self.run, self.described, self.pairs = run, described, described["pairs"]
         self.shape, self.scale, self.gain = tuple(described["shape"]), self.pairs["scale"], self.pairs["gain"]
         self.pixel_scale: float | None = described["pixel_scale"]
@@ -69,7 +69,7 @@ class Enhancer:
         try:
             self.model.load_state_dict(load_weights(run.weights))
         except RuntimeError as error:
-            raise InputError(f"{run.weights} does not fit the recipe of {run.path}: restore it or train again") from error
+            raise InputError(f"{run.weights} does not fit the recipe of {run}: restore it or train again") from error
         self.model.eval()
 
     def checked(self, image: np.ndarray, name: str, pixel_scale: float | None = None, unit: str | None = None) -> np.ndarray:

@@ -50,7 +50,7 @@ class Ensemble(Judge):
                 a, b = getattr(first, what), getattr(other, what)
                 if a != b:
                     remedy = f"give runs that share {what}"
-                    raise InputError(f"{first.run.path} has {what} {_said(a)} and {other.run.path} {_said(b)}: {remedy}")
+                    raise InputError(f"{first.run} has {what} {_said(a)} and {other.run} {_said(b)}: {remedy}")
         self.classes, self.shape, self.task = first.classes, first.shape, first.task
         self.coverage, self.temperature = first.coverage, 1.0
         self.prior = first.prior if all(m.prior == first.prior for m in self.members) else None

@@ -78,9 +78,7 @@ class Localiser:
         described = run.model
         if described.get("task") != "localisation":
             kind = described.get("task", "classification")
-            raise InputError(
-                f"{run.path} is a run of {kind} and says not where clumps are: give a run of localisation, or likelihood"
-            )
+            raise InputError(f"{run} is a run of {kind} and says not where clumps are: give a run of localisation, or likelihood")
         self.run, self.described, self.scale = run, described, float(described["scale"])
         self.shape = tuple(described["image_shape"])
         self.settings = described["settings"]
@@ -91,7 +89,7 @@ class Localiser:
         try:
             self.model.load_state_dict(load_weights(run.weights))
         except RuntimeError as error:
-            raise InputError(f"{run.weights} does not fit the recipe of {run.path}: restore it or train again") from error
+            raise InputError(f"{run.weights} does not fit the recipe of {run}: restore it or train again") from error
         self.model.eval()
 
     @property
@@ -102,7 +100,7 @@ class Localiser:
             InputError: it is not set yet.
         """
         if (calibration := self.run.calibration) is None:
-            raise InputError(f"{self.run.path} has no threshold: the training is not finished; continue it with --resume")
+            raise InputError(f"{self.run} has no threshold: the training is not finished; continue it with --resume")
         return float(calibration["threshold"])
 
     def maps(self, inputs: np.ndarray) -> np.ndarray:

@@ -337,7 +337,7 @@ class Training:
         rate = self.optimizer.param_groups[0]["lr"]
         raise WorkError(
             f"the loss became {value} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.2g}): lower train.lr; "
-            f"the weights of epoch {self.state['epoch']} are kept in {self.run.path}"
+            f"the weights of epoch {self.state['epoch']} are kept in {self.run}"
         )
 
     def answers(self, images: Images) -> np.ndarray:

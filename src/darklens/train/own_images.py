@@ -36,7 +36,7 @@ def own_images(run: Run, n: int, path: str | Path | None = None) -> np.ndarray:
         return _fitting(list(found.images(np.arange(min(n, len(found))))), shape, table)
     if (again := redrawn(run, "test", n)) is not None:
         return _fitting(list(again.images()), shape, Path(card["preset"]))
-    raise InputError(f"the images of {run.path} are not here and no preset makes them: give some of their kind with --data PATH")
+    raise InputError(f"the images of {run} are not here and no preset makes them: give some of their kind with --data PATH")
 
 
 def _fitting(images: list[np.ndarray], shape: tuple[int, ...], path: Path) -> np.ndarray:

@@ -17,7 +17,7 @@ from darklens.models.relensing import CELL
 from darklens.train.answers import BATCH
 from darklens.train.image_set import ImageSet
 from darklens.train.predictor import Predictor
-from darklens.train.preprocess import prepare
+from darklens.train.preprocess import prepare, scale_of
 
 SHOWN = 3
 """Images whose sources are drawn, one a class as long as there are as many."""
@@ -105,7 +105,7 @@ def _true_source(truth: dict[str, np.ndarray], i: int, shape: tuple[int, int], p
     """Return the true source on the network's grid of the source plane; None where it is not known."""
     if not set(SOURCE.values()) <= set(truth):
         return None
-    cell = CELL * predictor.run.model["pixel_scale"] * predictor.preprocess.bin
+    cell = CELL * scale_of(predictor.run.model) * predictor.preprocess.bin
     light = SersicEllipse(**{k: torch.tensor([float(truth[v][i])], dtype=torch.float64) for k, v in SOURCE.items()})
     y, x = ((torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * cell for n in shape)
     return light.intensity(x[None, :], y[:, None])[0].numpy()

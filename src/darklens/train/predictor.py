@@ -26,7 +26,7 @@ from darklens.train.image_set import ImageSet
 from darklens.train.logits import predict_logits
 from darklens.train.measured import measured_plan, wrong_psf
 from darklens.train.novelty import Features, Novelty
-from darklens.train.preprocess import network_shape
+from darklens.train.preprocess import network_shape, scale_of
 from darklens.train.symmetries import symmetric_views, symmetrised
 
 COVERAGE = 0.9
@@ -58,7 +58,7 @@ class Predictor(Judge):
     def _open(self, run: Run, symmetries: bool | None) -> None:
         described = run.model
         if "classes" not in described:
-            raise InputError(f"{run.path} is a run of {described['task']} and tells no classes apart: give a classifier")
+            raise InputError(f"{run} is a run of {described['task']} and tells no classes apart: give a classifier")
         self.classes: tuple[str, ...] = tuple(described["classes"])
         self.shape: tuple[int, int, int] = tuple(described["shape"])
         self.preprocess = Preprocess.model_validate(described["preprocess"])
@@ -182,7 +182,7 @@ class Predictor(Judge):
             InputError: the model fits no lenses, or the images do not allow it; see `measured_plan`.
         """
         if self.plan is None:
-            raise InputError(f"{self.run.path} sees images and fits no lenses: there is no PSF to calibrate, leave --calibrate out")
+            raise InputError(f"{self.run} sees images and fits no lenses: there is no PSF to calibrate, leave --calibrate out")
         found = copy.copy(self)
         found.plan, _ = measured_plan(images[:, :1], self.plan, log=log)
         found.calibrated = True
@@ -223,7 +223,7 @@ def build_model(described: dict, outputs: int) -> torch.nn.Module:
     """Build the network that `model.json` describes, with fresh weights."""
     settings = Preprocess.model_validate(described["preprocess"])
     bands, height, width = network_shape(tuple(described["shape"]), settings)
-    wanted = {"bands": bands, "size": (height, width), "pixel_scale": described["pixel_scale"] * settings.bin}
+    wanted: dict[str, Any] = {"bands": bands, "size": (height, width), "pixel_scale": scale_of(described) * settings.bin}
     wanted |= {"classes": outputs, "seed": described["seed"]} | described["options"]
     if not settings.columns:
         return build(described["name"], **wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,6 +175,11 @@ def central(images: Tensor, size: int) -> Tensor:
         raise InputError(f"crop {size} is larger than the image ({height}x{width}): lower train.crop")
     top, left = (height - size) // 2, (width - size) // 2
     return images[..., top : top + size, left : left + size]
+
+
+def scale_of(described: Mapping[str, Any]) -> float:
+    """Return arcsec a pixel of a network's images, 1 where `model.json` says that nobody knows: lengths are then in pixels."""
+    return described["pixel_scale"] or 1.0
 
 
 def network_shape(shape: tuple[int, int, int], settings: Preprocess) -> tuple[int, int, int]:

@@ -136,7 +136,7 @@ def read_vectors(path: Path, embedder: Embedder) -> Vectors | None:
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}): write it again with darklens embed") from error
     if schema.metadata[WEIGHTS].decode() != sha256_of(embedder.run.weights):
-        raise InputError(f"{path} holds vectors of other weights than those of {embedder.run.path}: darklens embed with this run")
+        raise InputError(f"{path} holds vectors of other weights than those of {embedder.run}: darklens embed with this run")
     flat = table["vector"].combine_chunks().flatten().to_numpy()
     ids, sources, labels = (table[name].to_pylist() for name in ("id", "source", "label"))
     return Vectors(ids, sources, labels, flat.reshape(len(table), -1))

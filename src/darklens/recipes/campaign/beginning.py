@@ -88,7 +88,7 @@ def begin(
         assert recipe is not None, "one of the two is given"
         (run,) = _single(recipe, out, budget_s, device, log, progress)
         if not run.complete:
-            log(f"stopped: continue with the same command; the first run is in {run.path}")
+            log(f"stopped: continue with the same command; the first run is in {run}")
             return Campaign(out)
     predictor = Predictor(_copied(run, out / "rounds" / "000"), device)
     settings |= {"classes": list(predictor.classes), "shape": list(predictor.shape)}

@@ -50,7 +50,7 @@ def common(recipe: Recipe, splits: Splits) -> dict[str, Any]:
         "seed": recipe.train.seed,
         "shape": list(splits.train.shape),
         "band_names": splits.card.get("band_names"),
-        "pixel_scale": splits.card["pixel_scale"] or 1.0,
+        "pixel_scale": splits.card["pixel_scale"],
         "flux_unit": splits.card["flux_unit"],
         "preprocess": recipe.preprocess.model_dump(),
         "symmetries": recipe.train.symmetries,

@@ -189,9 +189,8 @@ def _card(data: DataConfig, parts: dict[str, ImagePairs], facts: dict[str, Any],
 
 def describe(recipe: Recipe, splits: PairSplits) -> dict[str, Any]:
     """Return `model.json`: with what is known about the pairs, by which images of another kind are told."""
-    known = {"pixel_scale": splits.card["pixel_scale"], "pairs": splits.card["pairs"]}  # no scale where the files say none
     smooth = {"smooth": SmoothPairs.of(splits.train.pairs.about).as_dict()} if splits.task.settings.smooth_lens else {}
-    return common(recipe, splits) | known | {"settings": splits.task.settings.model_dump()} | smooth
+    return common(recipe, splits) | {"pairs": splits.card["pairs"], "settings": splits.task.settings.model_dump()} | smooth
 
 
 def build(described: dict[str, Any], splits: PairSplits) -> nn.Module:

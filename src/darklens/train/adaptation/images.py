@@ -108,7 +108,7 @@ def source_images(run: Run, task: Classification, shape: tuple[int, int, int], n
             return ImageSet.from_table(table, task, rows=spread(len(table), n))
     if (again := redrawn(run, "train", n)) is not None:
         return ImageSet.from_table(again, task)
-    raise InputError(f"the training images of {run.path} are not at {train.get('path')} any more: give labelled ones with --source")
+    raise InputError(f"the training images of {run} are not at {train.get('path')} any more: give labelled ones with --source")
 
 
 def _labelled(records: Iterable[Record], task: Classification, shape: tuple[int, int, int], n: int, name: str) -> ImageSet:

@@ -163,7 +163,7 @@ def _draw(
 ) -> None:
     made, true = images[0][:, 0], images[1][:, 0]
     folder, unit = FigureSet(generator.run.path / "figures"), card.get("flux_unit") or ""
-    scale = generator.pixel_scale if card.get("pixel_scale") else None
+    scale = generator.pixel_scale
     titles = captions(generator, real.told)
     where, distances, usual, trained = near
     save_samples(folder, made, true, titles, unit=unit, pixel_scale=scale)

@@ -75,9 +75,7 @@ class Generator:
     def _open(self, run: Run, device: str) -> None:
         described = run.model
         if described.get("task") != "generation":
-            raise InputError(
-                f"{run.path} is a run of another task and makes no images: train one with darklens train lens-diffusion"
-            )
+            raise InputError(f"{run} is a run of another task and makes no images: train one with darklens train lens-diffusion")
         self.run, self.described = run, described
         self.settings = GenerationConfig.model_validate(described["generation"])
         self.process, self.intensity = Process(self.settings.process), Intensity(**described["intensity"])
@@ -105,9 +103,10 @@ class Generator:
         self.network.eval()
 
     @property
-    def pixel_scale(self) -> float:
-        """Arcsec a pixel of the generated images."""
-        return self.described["pixel_scale"] * Preprocess.model_validate(self.described["preprocess"]).bin
+    def pixel_scale(self) -> float | None:
+        """Arcsec a pixel of the generated images; None where nobody said it of the images that were learnt from."""
+        scale = self.described["pixel_scale"]
+        return scale and scale * Preprocess.model_validate(self.described["preprocess"]).bin
 
     def generate(
         self,

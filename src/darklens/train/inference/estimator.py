@@ -73,9 +73,7 @@ class Estimator:
         described = run.model
         if described.get("task") != "inference":
             kind = described.get("task", "classification")
-            raise InputError(
-                f"{run.path} is a run of {kind} and infers no numbers: give a run of inference (darklens list recipes)"
-            )
+            raise InputError(f"{run} is a run of {kind} and infers no numbers: give a run of inference (darklens list recipes)")
         self.run, self.described = run, described
         self.shape: tuple[int, int, int] = tuple(described["shape"])
         self.preprocess = Preprocess.model_validate(described["preprocess"])
@@ -88,7 +86,7 @@ class Estimator:
         try:
             self.model.load_state_dict(load_weights(run.weights))
         except RuntimeError as error:
-            raise InputError(f"{run.weights} does not fit the recipe of {run.path}: restore it or train again") from error
+            raise InputError(f"{run.weights} does not fit the recipe of {run}: restore it or train again") from error
         self.model.eval()
         self.novelty = Novelty.load(run)
         self.levels = self._calibration()
@@ -112,7 +110,7 @@ class Estimator:
         for name in names:
             if name not in self.names:
                 raise InputError(
-                    f"{self.run.path} never learnt {name!r}: it infers {', '.join(self.names)}; choose among these, or train with "
+                    f"{self.run} never learnt {name!r}: it infers {', '.join(self.names)}; choose among these, or train with "
                     f"inference.parameters=[{name}]"
                 )
         return [self.names.index(name) for name in names]
