@@ -175,6 +175,14 @@ def test_unit_and_scale_of_the_headers_are_kept_where_they_agree(tmp_path, rng, 
         assert (Table.open(tmp_path / name).manifest["flux_unit"], Table.open(tmp_path / name).pixel_scale) == (kept, 0.1)
 
 
+def test_cards_without_a_value_say_nothing(tmp_path, rng):
+    (tmp_path / "files").mkdir()
+    fits.PrimaryHDU(rng.normal(size=(6, 8)), fits.Header({"BUNIT": None, "FILTER": None})).writeto(tmp_path / "files" / "a.fits")
+    assert not {"bunit", "filter"} & next(read(tmp_path / "files")).metadata.keys()
+    import_path(tmp_path / "files", tmp_path / "T")
+    assert Table.open(tmp_path / "T").manifest["flux_unit"] is None
+
+
 def test_nothing_to_import_says_why_and_leaves_nothing(save_tree, tmp_path):
     root = save_tree({"1.npy": np.ones(5)})
     for path, words in ((root, "1.npy has 1 axes"), (root / "1.npy", "1 axes"), (tmp_path / "nowhere", "no such file")):

@@ -205,7 +205,7 @@ def _data(hdus: list[Any], path: Path) -> np.ndarray:
 
 def _metadata(hdus: list[Any]) -> dict[str, Any]:
     header = hdus[0].header
-    noted = {key.lower(): str(header[key]) for key in NOTED if header.get(key) not in (None, "")}
+    noted = {key.lower(): str(header[key]) for key in NOTED if isinstance(header.get(key), str | int | float) and header[key] != ""}
     scale = _pixel_scale(header)
     return noted | ({"pixel_scale": scale} if scale else {})
 
@@ -234,7 +234,8 @@ def _pixel_scale(header: Any) -> float | None:
 
 def _flux_unit(header: Any) -> str | None:
     """Return the unit of a pixel, where the header says one."""
-    return str(header.get("BUNIT", "")).strip() or None
+    unit = header.get("BUNIT")
+    return (unit.strip() or None) if isinstance(unit, str) else None
 
 
 def _positive(value: Any) -> float | None:
