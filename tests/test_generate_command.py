@@ -106,6 +106,7 @@ def test_noise_on_the_way_belongs_to_an_image_too(run, tmp_path):
     assert np.allclose(many[:2], few, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_made_up_images_are_called_so_wherever_they_are_used(command, run, tmp_path):
     darklens.generate(run, 40, out=tmp_path / "T", steps=1)
     assert (

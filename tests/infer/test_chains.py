@@ -16,6 +16,7 @@ def gaussian(p: int, seed: int = 0):
     return covariance, lambda v: -0.5 * float(v @ inverse @ v)
 
 
+@pytest.mark.slow
 def test_a_gaussian_is_sampled_from_a_wrong_start():
     covariance, density = gaussian(3)
     sd = np.sqrt(np.diag(covariance))

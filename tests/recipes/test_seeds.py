@@ -45,6 +45,7 @@ def test_the_spread_is_that_of_a_sample_and_the_best_loss_is_the_lowest():
     assert spread({3: metrics(0.8, 0.5)})["accuracy"]["sd"] is None
 
 
+@pytest.mark.slow
 def test_several_seeds_are_ordinary_runs_on_the_same_images_and_what_is_finished_is_kept(tmp_path):
     recipe, out = load("model-iii-resnet18", TINY), tmp_path / "many"
     first = execute_seeds(recipe, out, [3], device="cpu", log=lambda s: None)

@@ -27,6 +27,7 @@ def test_every_recipe_runs_in_its_tiny_mode(name, tmp_path, tables):
         assert 0 < run.metrics.get("accuracy", run.metrics)["n"] <= 48  # what tells no classes apart says n of all its numbers
 
 
+@pytest.mark.slow
 def test_as_published_runs_and_its_run_says_so(tmp_path, tables):
     recipe = load("dropout-cnn-3class", ["tiny=true", "data.seed=1", "as_published=true"])
     (run,) = execute(recipe, tmp_path / "run", data=tables, device="cpu", log=lambda sentence: None)

@@ -86,6 +86,7 @@ def test_learning_finds_structure_without_ever_seeing_it():
     assert float((found - structure).square().mean()) < 0.5 * float(structure.square().mean())
 
 
+@pytest.mark.slow
 def test_a_run_its_vectors_and_the_classifier_that_starts_from_it(tmp_path):
     quiet = {"device": "cpu", "log": lambda sentence: None}
     small = ["tiny=true", "model.options={widths: [8, 8, 12], decoder_width: 8}"]

@@ -113,6 +113,7 @@ def two_processes(folder, **settings):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_batch_statistics_uneven_shares_and_a_resume_by_one(tmp_path):
     whole = training(tmp_path / "one", Normalised(), epochs=4, schedule="constant").fit()
     two = two_processes(tmp_path / "two", epochs=2, schedule="constant")

@@ -7,6 +7,8 @@ import torch
 
 import darklens
 
+pytestmark = pytest.mark.slow  # one training for all of them
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -145,7 +145,8 @@ def kill_at_random(place, out, kills, processes):
     return there
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [3, 20])
 def test_killed_at_random_points_no_row_is_lost_and_none_doubled(place, tmp_path, processes, kills):
     there = kill_at_random(place, tmp_path / "s", kills, processes)
     assert there == sorted(there)  # no part is done again
