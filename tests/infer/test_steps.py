@@ -53,7 +53,8 @@ def test_what_lies_outside_the_support_is_no_evaluation():
     assert np.isfinite(stand_in.log_density(np.array([-1.0, 0.0])))
 
 
-@pytest.mark.parametrize("heat", [1.0, pytest.param(2.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("heat", [1.0, 2.0])
 def test_a_wrong_stand_in_costs_steps_and_not_the_truth(heat):
     seen = drawn(100)
     wrong = StandIn.through(STANDARD, seen, np.array([-2.0 * float((v[0] - 1) ** 2 + abs(v[1])) for v in seen]))

@@ -36,6 +36,7 @@ def test_names_of_models_as_names_of_folders(model, folder):
     assert folder_name(model) == folder
 
 
+@pytest.mark.slow
 def test_a_run_opens_without_the_repository(published, tmp_path, monkeypatch):
     changes = ["model.options={}", "also=[]", f"model.name=hf:{published}", "tiny=true", "train.epochs=1"]
     sizes = ["train.precision=float32", "data.train=24", "data.validation=12", "data.test=12"]

@@ -105,6 +105,7 @@ def test_public_no_sub_images_are_reproduced(shared_data, model, name):
         assert np.abs(min(fits, key=lambda fit: fit.cost).fun).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_killed_simulation_continues_without_losing_or_doubling_a_row(tmp_path):
     out, n = tmp_path / "table", 5000
     code = f"from darklens.simulate import simulate; simulate('model-iii', {n}, seed=3, out={str(out)!r})"

@@ -210,6 +210,7 @@ def test_source_images_of_a_preset_are_drawn_again(place):
     assert found.counts == {"narrow": 3, "wide": 6}
 
 
+@pytest.mark.slow
 def test_the_bands_of_the_target_are_chosen(place, tmp_path):
     images, labels = blobs(40, 9, **CAMERA)
     pairs = np.stack([np.zeros_like(images), images], 1)

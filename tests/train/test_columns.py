@@ -78,6 +78,7 @@ def place(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_it_learns_from_a_column_what_no_image_shows(place):
     run = darklens.open_run(place / "run")
     assert run.metrics["accuracy"]["value"] > 0.85

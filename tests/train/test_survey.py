@@ -351,6 +351,7 @@ def test_rows_that_do_not_add_up_are_noticed(place, tmp_path):
         scored(place, tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_the_command(place, tmp_path):
     def darklens_(*words):
         command = [sys.executable, "-m", "darklens", "predict", place / "run", place / "table", "--device", "cpu", *words]

@@ -100,6 +100,7 @@ def test_twenty_kills(serve, scores, url):
     print(f"20 kills: {check(crowd, history, votes)} decisions acknowledged, {len(history)} kept, none lost or doubled")
 
 
+@pytest.mark.slow
 def test_the_sheet_is_whole_after_a_kill(serve, scores):
     server = serve(vet=scores)
     word = {"key": "page-one:0", "candidate": "c03", "decision": "lens"}
