@@ -194,6 +194,9 @@ def test_one_card_stands_for_equal_images_in_two_folders(runs, tmp_path):
     text = rendered([runs[0], twin], tmp_path / "r.html")
     assert text.count("What is known to be wrong with them?") == 1
     assert "trained on different data" not in text
+    for run, place in ((copy_of(runs[0], tmp_path / "one"), "here"), (twin, "there")):  # nobody knows that these are equal
+        run.write("data", run.data | {"splits": {"test": {"rows": 120, "counts": {}, "checksum": None, "path": place}}})
+    assert "trained on different data" in rendered([Run(tmp_path / "one"), twin], tmp_path / "s.html")
 
 
 def test_sparse_folders_make_a_page(runs, tmp_path):

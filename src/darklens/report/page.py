@@ -227,7 +227,7 @@ def _cards(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _pathless(data: dict[str, Any]) -> dict[str, Any]:
     """Return what a run says of its data without where the tables lay: checksums say whether they are the same."""
     splits = {
-        name: {key: value for key, value in split.items() if key != "path" or "checksum" not in split}
+        name: {key: value for key, value in split.items() if key != "path" or not split.get("checksum")}
         for name, split in (data.get("splits") or {}).items()
     }
     return data | {"splits": splits}
